@@ -1,5 +1,7 @@
 // VecI: one register of int32, as many lanes as VecF, for window indices and random bits.
-// Masks are those of VecF, so select() mixes the two. *_u8 members widen from and narrow to bytes.
+// Masks are those of VecF, so select() mixes the two. Loads from and stores to bytes widen and narrow.
+// below(p, limit): lanes of W uint16 at p less than limit, in [1, 65536]. deinterleave(a, b) splits the pairs of the
+// 2 W words a, b into first and second members, in an order that interleave undoes.
 #pragma once
 #include "vec.h"
 
@@ -39,6 +41,19 @@ static DC_INLINE __mmask16 mask_and(__mmask16 a, __mmask16 b) { return a & b; }
 static DC_INLINE bool mask_any(__mmask16 a) { return a != 0; }
 static DC_INLINE VecF keep_where(__mmask16 m, VecF a) { return {_mm512_maskz_mov_ps(m, a.v)}; }
 static DC_INLINE void stream(float* p, VecF a) { _mm512_stream_ps(p, a.v); }
+static DC_INLINE __mmask16 below(const uint16_t* p, int32_t limit) {
+  return _mm256_cmp_epu16_mask(_mm256_loadu_si256((const __m256i*)p),
+                               _mm256_set1_epi16(static_cast<int16_t>(limit - 1)), _MM_CMPINT_LE);
+}
+static DC_INLINE void deinterleave(VecI a, VecI b, VecI& even, VecI& odd) {
+  const __m512 x = _mm512_castsi512_ps(a.v), y = _mm512_castsi512_ps(b.v);
+  even = {_mm512_castps_si512(_mm512_shuffle_ps(x, y, 0x88))};
+  odd = {_mm512_castps_si512(_mm512_shuffle_ps(x, y, 0xDD))};
+}
+static DC_INLINE void interleave(VecF even, VecF odd, VecF& a, VecF& b) {
+  a = {_mm512_unpacklo_ps(even.v, odd.v)};
+  b = {_mm512_unpackhi_ps(even.v, odd.v)};
+}
 
 #elif defined(DC_ISA_AVX2)
 
@@ -85,6 +100,19 @@ static DC_INLINE VecF::Mask mask_and(VecF::Mask a, VecF::Mask b) { return {_mm25
 static DC_INLINE bool mask_any(VecF::Mask a) { return _mm256_movemask_ps(a.m) != 0; }
 static DC_INLINE VecF keep_where(VecF::Mask m, VecF a) { return {_mm256_and_ps(m.m, a.v)}; }
 static DC_INLINE void stream(float* p, VecF a) { _mm256_stream_ps(p, a.v); }
+static DC_INLINE VecF::Mask below(const uint16_t* p, int32_t limit) {
+  const __m256i v = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)p));
+  return {_mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32(limit), v))};
+}
+static DC_INLINE void deinterleave(VecI a, VecI b, VecI& even, VecI& odd) {
+  const __m256 x = _mm256_castsi256_ps(a.v), y = _mm256_castsi256_ps(b.v);
+  even = {_mm256_castps_si256(_mm256_shuffle_ps(x, y, 0x88))};
+  odd = {_mm256_castps_si256(_mm256_shuffle_ps(x, y, 0xDD))};
+}
+static DC_INLINE void interleave(VecF even, VecF odd, VecF& a, VecF& b) {
+  a = {_mm256_unpacklo_ps(even.v, odd.v)};
+  b = {_mm256_unpackhi_ps(even.v, odd.v)};
+}
 
 #else
 
@@ -131,6 +159,13 @@ static DC_INLINE bool mask_any(bool a) { return a; }
 static DC_INLINE VecF keep_where(bool m, VecF a) { return m ? a : VecF::zero(); }
 static DC_INLINE Vec<double> keep_where(bool m, Vec<double> a) { return m ? a : Vec<double>::zero(); }
 static DC_INLINE void stream(float* p, VecF a) { *p = a.v; }
+static DC_INLINE bool below(const uint16_t* p, int32_t limit) {
+  uint16_t v;
+  ::memcpy(&v, p, sizeof v);  // p may point into words of 32 bits
+  return v < limit;
+}
+static DC_INLINE void deinterleave(VecI a, VecI b, VecI& even, VecI& odd) { even = a, odd = b; }
+static DC_INLINE void interleave(VecF even, VecF odd, VecF& a, VecF& b) { a = even, b = odd; }
 static DC_INLINE void stream(double* p, Vec<double> a) { *p = a.v; }
 
 #endif
