@@ -82,15 +82,15 @@ struct Product {
         if (packed_a) {
           in.a = packed_a + (row - tiles.begin(a_first)) * a_panel_depth;
           in.a_stride = rows;
-          run_tile<T, false>(rows, in, out);
+          run_tile_columns(rows, in, out);
         } else if (s.a_col == 1) {
           in.a = a + row * s.a_row + p0;
           in.a_stride = s.a_row;
-          run_tile<T, true>(rows, in, out);
+          run_tile_rows(rows, in, out);
         } else {
           in.a = a + row + p0 * s.a_col;
           in.a_stride = s.a_col;
-          run_tile<T, false>(rows, in, out);
+          run_tile_columns(rows, in, out);
         }
       }
   }
