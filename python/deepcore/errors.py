@@ -23,6 +23,10 @@ class CudaError(DeviceError):
     """A CUDA call failed."""
 
 
+class OutOfMemoryError(Error, MemoryError):
+    """The device has no memory left for an array."""
+
+
 class ArgumentError(Error, ValueError):
     """The value of an option or argument is out of its range."""
 

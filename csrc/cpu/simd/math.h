@@ -79,8 +79,8 @@ static DC_INLINE VecF tanh(VecF x) {
 static DC_INLINE VecF log1p(VecF x) {
   const VecF one = VecF::set(1.0f), u = one + x, d = u - one;
   const VecF y = log(u) * (x / select(eq(d, VecF::zero()), one, d));
-  const VecF plain = select(eq(x, VecF::set(HUGE_VALF)), x, y);
-  return select(eq(d, VecF::zero()), x, select(eq(u, VecF::zero()), VecF::set(-HUGE_VALF), plain));
+  const VecF finite_or_nan = select(eq(x, VecF::set(HUGE_VALF)), x, y);
+  return select(eq(d, VecF::zero()), x, select(eq(u, VecF::zero()), VecF::set(-HUGE_VALF), finite_or_nan));
 }
 
 // exp(x) - 1 with full precision near 0.
@@ -99,6 +99,58 @@ static DC_INLINE VecF expm1(VecF x) {
 
 // log(1 + e^x).
 static DC_INLINE VecF softplus(VecF x) { return max(x, VecF::zero()) + log1p(exp(-abs(x))); }
+
+// sin and cos: three-part Cody-Waite reduction by pi/2, good to 2 ulp for |x| < 8192; beyond that and for
+// non-finite x each lane falls back to libm.
+static DC_INLINE VecF sincos_quadrant(VecF x, float shift) {
+  const VecF n = round(x * VecF::set(0.636619772367581f));
+  VecF r = fnma(n, VecF::set(1.5703125f), x);
+  r = fnma(n, VecF::set(4.837512969970703125e-4f), r);
+  r = fnma(n, VecF::set(7.5497899548918821e-8f), r);
+  const VecF z = r * r;
+  VecF s = VecF::set(-1.9515295891e-4f);
+  s = fma(s, z, VecF::set(8.3321608736e-3f));
+  s = fma(s, z, VecF::set(-1.6666654611e-1f));
+  s = fma(s * z, r, r);
+  VecF c = VecF::set(2.443315711809948e-5f);
+  c = fma(c, z, VecF::set(-1.388731625493765e-3f));
+  c = fma(c, z, VecF::set(4.166664568298827e-2f));
+  c = fma(c, z * z, fnma(VecF::set(0.5f), z, VecF::set(1.0f)));
+  // Quadrant n + shift modulo 4, from floats: exact for |n| < 2^22.
+  const VecF m = n + VecF::set(shift);
+  const VecF q = m - VecF::set(4.0f) * floor(m * VecF::set(0.25f));
+  const VecF odd = q - VecF::set(2.0f) * floor(q * VecF::set(0.5f));
+  const VecF y = select(gt(odd, VecF::set(0.5f)), c, s);
+  return select(gt(q, VecF::set(1.5f)), -y, y);
+}
+static DC_INLINE VecF sincos(VecF x, float shift) {
+  float lanes[VecF::W];
+  const VecF limit = select(lt(abs(x), VecF::set(8192.0f)), VecF::zero(), VecF::set(1.0f));
+  VecF y = sincos_quadrant(x, shift);
+  if (limit.hmax() > 0.0f) {
+    float input[VecF::W], far[VecF::W];
+    x.store(input);
+    y.store(lanes);
+    limit.store(far);
+    for (int i = 0; i < VecF::W; ++i)
+      if (far[i] > 0.0f) lanes[i] = shift == 0.0f ? ::sinf(input[i]) : ::cosf(input[i]);
+    y = VecF::load(lanes);
+  }
+  return y;
+}
+static DC_INLINE VecF sin(VecF x) { return sincos(x, 0.0f); }
+static DC_INLINE VecF cos(VecF x) { return sincos(x, 1.0f); }
+
+// x^y lane by lane through libm's double pow: exact special cases matter more here than speed.
+template <class V>
+static DC_INLINE V pow(V x, V y) {
+  using T = decltype(x.sum());
+  T a[V::W], b[V::W];
+  x.store(a);
+  y.store(b);
+  for (int i = 0; i < V::W; ++i) a[i] = static_cast<T>(::pow(static_cast<double>(a[i]), static_cast<double>(b[i])));
+  return V::load(a);
+}
 
 // Abramowitz-Stegun style minimax split: a polynomial below 1, 1 - exp(-q(x)) above (after Cephes / N. Juffa).
 static DC_INLINE VecF erf(VecF x) {
@@ -130,6 +182,8 @@ static DC_INLINE VecD log(VecD x) { return {{::log(x.v)}}; }
 static DC_INLINE VecD tanh(VecD x) { return {{::tanh(x.v)}}; }
 static DC_INLINE VecD log1p(VecD x) { return {{::log1p(x.v)}}; }
 static DC_INLINE VecD expm1(VecD x) { return {{::expm1(x.v)}}; }
+static DC_INLINE VecD sin(VecD x) { return {{::sin(x.v)}}; }
+static DC_INLINE VecD cos(VecD x) { return {{::cos(x.v)}}; }
 static DC_INLINE VecD erf(VecD x) { return {{::erf(x.v)}}; }
 static DC_INLINE VecD sigmoid(VecD x) {
   const double e = ::exp(-::fabs(x.v)), d = 1.0 / (1.0 + e);

@@ -1,0 +1,110 @@
+#include "core/allocator.h"
+
+#include <pthread.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstdlib>
+
+#include "core/error.h"
+
+namespace dc {
+
+namespace {
+constexpr size_t kHugePage = size_t{2} << 20;
+}
+
+void* CpuAllocator::allocate(size_t bytes) {
+  if (bytes < kHugePage) return std::aligned_alloc(64, (bytes + 63) / 64 * 64);
+  const size_t rounded = (bytes + kHugePage - 1) / kHugePage * kHugePage;
+  void* p = std::aligned_alloc(kHugePage, rounded);
+  if (p) madvise(p, rounded, MADV_HUGEPAGE);
+  return p;
+}
+
+void CpuAllocator::release(void* p, size_t) { std::free(p); }
+
+size_t CachingPool::size_class(size_t bytes) {
+  if (bytes <= 512) return std::max<size_t>((bytes + 63) / 64 * 64, 64);
+  const size_t step = std::bit_floor(bytes - 1) / 8;
+  return (bytes + step - 1) / step * step;
+}
+
+void* CachingPool::allocate(size_t bytes) {
+  DC_CHECK(bytes <= (size_t{1} << 62), OutOfMemoryError, "memory: expected at most 2^62 bytes, got ", bytes);
+  const size_t size = size_class(bytes);
+  std::lock_guard lock(mutex_);
+  void* p = nullptr;
+  ++statistics_.allocations;
+  if (auto it = free_.find(size); it != free_.end() && !it->second.empty()) {
+    p = it->second.back();
+    it->second.pop_back();
+    statistics_.cached -= size;
+    ++statistics_.cache_hits;
+  } else {
+    p = raw_->allocate(size);
+    if (!p) {
+      for (auto& [block, list] : free_)
+        for (void* q : list) raw_->release(q, block);
+      free_.clear();
+      statistics_.cached = 0;
+      p = raw_->allocate(size);
+    }
+    DC_CHECK(p, OutOfMemoryError, "memory: ", device_, " has no ", size, " bytes left; ", statistics_.current,
+             " bytes are in use by arrays");
+  }
+  statistics_.current += size;
+  statistics_.peak = std::max(statistics_.peak, statistics_.current);
+  return p;
+}
+
+void CachingPool::release(void* p, size_t bytes) {
+  const size_t size = size_class(bytes);
+  std::lock_guard lock(mutex_);
+  statistics_.current -= size;
+  if (statistics_.cached + size > cache_limit_) {
+    raw_->release(p, size);
+    return;
+  }
+  free_[size].push_back(p);
+  statistics_.cached += size;
+}
+
+void CachingPool::empty_cache() {
+  std::lock_guard lock(mutex_);
+  for (auto& [size, list] : free_)
+    for (void* p : list) raw_->release(p, size);
+  free_.clear();
+  statistics_.cached = 0;
+}
+
+MemoryStatistics CachingPool::statistics() const {
+  std::lock_guard lock(mutex_);
+  return statistics_;
+}
+
+void CachingPool::reset_peak() {
+  std::lock_guard lock(mutex_);
+  statistics_.peak = statistics_.current;
+}
+
+void CachingPool::set_cache_limit(uint64_t bytes) {
+  std::lock_guard lock(mutex_);
+  cache_limit_ = bytes;
+}
+
+namespace {
+// Never destroyed: arrays may outlive static destruction inside the interpreter.
+CachingPool& cpu_pool() {
+  static CachingPool* instance = new CachingPool(Device{}, std::make_unique<CpuAllocator>());
+  return *instance;
+}
+}  // namespace
+
+CachingPool& pool(Device device) {
+  DC_CHECK(device.kind == DeviceKind::cpu, DeviceError, "memory: device ", device, " is not available");
+  return cpu_pool();
+}
+
+}  // namespace dc

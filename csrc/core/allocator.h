@@ -1,0 +1,60 @@
+// Raw memory of a device, and the caching pool in front of it.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "core/device.h"
+
+namespace dc {
+
+class RawAllocator {
+ public:
+  virtual ~RawAllocator() = default;
+  virtual void* allocate(size_t bytes) = 0;  // null when memory is out
+  virtual void release(void* p, size_t bytes) = 0;
+};
+
+// 64-byte aligned; blocks of 2 MiB and more are aligned to and advised as huge pages.
+class CpuAllocator final : public RawAllocator {
+ public:
+  void* allocate(size_t bytes) override;
+  void release(void* p, size_t bytes) override;
+};
+
+struct MemoryStatistics {
+  uint64_t current = 0;      // bytes handed out now
+  uint64_t peak = 0;         // largest value of current since the last reset
+  uint64_t cached = 0;       // bytes kept for reuse
+  uint64_t allocations = 0;  // requests so far
+  uint64_t cache_hits = 0;   // requests served from kept blocks
+};
+
+// Blocks come in size classes, eight per power of two (at most 12.5 % of slack), and are kept for reuse.
+class CachingPool {
+ public:
+  explicit CachingPool(Device device, std::unique_ptr<RawAllocator> raw) : device_(device), raw_(std::move(raw)) {}
+  void* allocate(size_t bytes);
+  void release(void* p, size_t bytes);
+  void empty_cache();
+  MemoryStatistics statistics() const;
+  void reset_peak();
+  // Blocks above the limit go back to the system at once.
+  void set_cache_limit(uint64_t bytes);
+  static size_t size_class(size_t bytes);
+
+ private:
+  Device device_;
+  std::unique_ptr<RawAllocator> raw_;
+  mutable std::mutex mutex_;
+  std::map<size_t, std::vector<void*>> free_;
+  MemoryStatistics statistics_;
+  uint64_t cache_limit_ = UINT64_MAX;
+};
+
+CachingPool& pool(Device device);
+
+}  // namespace dc

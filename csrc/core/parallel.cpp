@@ -1,0 +1,194 @@
+// The thread pool: workers spin briefly for the next job, then sleep. A forked child starts its own.
+#include "core/parallel.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <mutex>
+#include <new>
+#include <thread>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "core/error.h"
+
+namespace dc {
+
+namespace {
+
+inline void pause() {
+#if defined(__x86_64__)
+  _mm_pause();
+#else
+  std::this_thread::yield();
+#endif
+}
+
+constexpr int kSpins = 1000;  // some 20 to 50 microseconds
+
+struct Job {
+  void (*function)(void*, int64_t) = nullptr;
+  void* argument = nullptr;
+  int64_t tasks = 0;
+  std::atomic<int64_t> next{0};
+};
+
+thread_local bool inside_parallel = false;
+
+class Pool {
+ public:
+  explicit Pool(int threads) {
+    for (int i = 1; i < threads; ++i) std::thread([this] { work(); }).detach();
+  }
+
+  // False when another thread holds the pool.
+  bool try_run(int64_t tasks, void (*function)(void*, int64_t), void* argument) {
+    std::unique_lock lock(mutex_, std::try_to_lock);
+    if (!lock.owns_lock()) return false;
+    job_.function = function;
+    job_.argument = argument;
+    job_.tasks = tasks;
+    job_.next.store(0);
+    open_.store(true);
+    epoch_.fetch_add(1);
+    if (sleeping_.load() > 0) epoch_.notify_all();
+    take_tasks();
+    // A worker that joined before the door closed is counted in active_; one that comes later sees it closed.
+    open_.store(false);
+    for (int spin = 0; active_.load() != 0; ++spin) {
+      if (spin < 20 * kSpins)
+        pause();
+      else
+        sched_yield();
+    }
+    return true;
+  }
+
+  // Ends the workers of a pool that is being replaced. The object itself stays: workers may still look at it.
+  void stop() {
+    std::lock_guard lock(mutex_);
+    stopping_.store(true);
+    epoch_.fetch_add(1);
+    epoch_.notify_all();
+  }
+
+ private:
+  void take_tasks() {
+    inside_parallel = true;
+    const int64_t tasks = job_.tasks;
+    for (int64_t i = job_.next.fetch_add(1); i < tasks; i = job_.next.fetch_add(1)) job_.function(job_.argument, i);
+    inside_parallel = false;
+  }
+
+  void work() {
+    uint64_t seen = 0;
+    while (true) {
+      for (int spin = 0; spin < kSpins && epoch_.load() == seen; ++spin) pause();
+      if (epoch_.load() == seen) {
+        sleeping_.fetch_add(1);
+        epoch_.wait(seen);
+        sleeping_.fetch_sub(1);
+      }
+      seen = epoch_.load();
+      if (stopping_.load()) return;
+      active_.fetch_add(1);
+      if (open_.load()) take_tasks();
+      active_.fetch_sub(1);
+    }
+  }
+
+  std::mutex mutex_;
+  Job job_;
+  std::atomic<bool> open_{false};
+  std::atomic<bool> stopping_{false};
+  std::atomic<int> active_{0};
+  std::atomic<int> sleeping_{0};
+  std::atomic<uint64_t> epoch_{0};
+};
+
+int default_threads() {
+  if (const char* text = std::getenv("DEEPCORE_NUM_THREADS")) {
+    char* end = nullptr;
+    const long value = std::strtol(text, &end, 10);
+    if (*text && !*end && value >= 1 && value <= 1024) return static_cast<int>(value);
+  }
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+  return static_cast<int>(std::thread::hardware_concurrency());
+}
+
+std::mutex pool_mutex;
+std::atomic<Pool*> current_pool{nullptr};
+std::atomic<int> current_threads{0};
+
+// The child of a fork has no workers: it forgets the pool (leaked on purpose, its locks may be held).
+void forget_pool_in_child() {
+  current_pool.store(nullptr);
+  inside_parallel = false;
+  new (&pool_mutex) std::mutex;
+}
+
+Pool& the_pool() {
+  if (Pool* p = current_pool.load()) return *p;
+  std::lock_guard lock(pool_mutex);
+  if (Pool* p = current_pool.load()) return *p;
+  static const int registered = pthread_atfork(nullptr, nullptr, forget_pool_in_child);
+  (void)registered;
+  Pool* p = new Pool(thread_count());
+  current_pool.store(p);
+  return *p;
+}
+
+}  // namespace
+
+int thread_count() {
+  int n = current_threads.load();
+  if (n == 0) {
+    n = default_threads();
+    current_threads.store(n);
+  }
+  return n;
+}
+
+void set_thread_count(int threads) {
+  DC_CHECK(threads >= 1 && threads <= 1024, ArgumentError, "set_num_threads: expected 1 to 1024, got ", threads);
+  std::lock_guard lock(pool_mutex);
+  if (threads == thread_count()) return;
+  current_threads.store(threads);
+  if (Pool* old = current_pool.exchange(nullptr)) old->stop();
+}
+
+void parallel_run(Context&, int64_t tasks, void (*function)(void*, int64_t), void* argument) {
+  if (tasks > 1 && !inside_parallel && thread_count() > 1 && the_pool().try_run(tasks, function, argument)) return;
+  for (int64_t i = 0; i < tasks; ++i) function(argument, i);
+}
+
+namespace {
+struct Scratch {
+  static constexpr int kSlots = 8;
+  void* data[kSlots] = {};
+  size_t bytes[kSlots] = {};
+  ~Scratch() {
+    for (void* p : data) std::free(p);
+  }
+};
+thread_local Scratch scratch;
+}  // namespace
+
+void* thread_scratch(int slot, size_t bytes) {
+  if (scratch.bytes[slot] < bytes) {
+    std::free(scratch.data[slot]);
+    scratch.bytes[slot] = 0;
+    const size_t rounded = (bytes + bytes / 4 + 4095) / 4096 * 4096;
+    scratch.data[slot] = std::aligned_alloc(4096, rounded);
+    if (!scratch.data[slot]) throw std::bad_alloc();
+    scratch.bytes[slot] = rounded;
+  }
+  return scratch.data[slot];
+}
+
+}  // namespace dc

@@ -1,0 +1,65 @@
+// Convolution, NHWC: kernels/conv.h has the formula. Chooses among
+//   1x1, stride 1, no padding: a GEMM over all pixels (matmul.cpp);
+//   everything else: register tiles over windows (conv_direct.h, conv_weight.h).
+#include "kernels/conv.h"
+
+#include "cpu/conv_direct.h"
+#include "cpu/conv_weight.h"
+
+namespace dc::DC_ISA {
+
+extern const MatmulKernels<float> matmul_f32;
+#ifdef DC_ISA_SCALAR
+extern const MatmulKernels<double> matmul_f64;
+#endif
+
+namespace {
+
+const MatmulKernels<float>& matmul_of(const float*) { return matmul_f32; }
+#ifdef DC_ISA_SCALAR
+const MatmulKernels<double>& matmul_of(const double*) { return matmul_f64; }
+#endif
+
+bool pointwise(const Conv2dShape& s) {
+  return s.r == 1 && s.s == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_top == 0 && s.pad_left == 0 &&
+         s.groups == 1 && s.p == s.h && s.q == s.w;
+}
+
+template <class T>
+void forward(const Conv2dShape& s, const T* x, const T* w, const T* bias, T* y, Context& context) {
+  if (pointwise(s)) {
+    MatmulShape g{};
+    g.m = s.n * s.p * s.q, g.n = s.k, g.k = s.c;
+    g.a_row = s.c, g.a_col = 1, g.b_row = 1, g.b_col = s.c, g.c_row = s.k;
+    g.activation = s.activation;
+    return matmul_of(x).gemm(g, x, w, nullptr, bias, y, context);
+  }
+  direct_forward(s, x, w, bias, y, context);
+}
+
+template <class T>
+void grad_input(const Conv2dShape& s, const T* gy, const T* w, T* gx, Context& context) {
+  if (pointwise(s)) {
+    MatmulShape g{};
+    g.m = s.n * s.p * s.q, g.n = s.c, g.k = s.k;
+    g.a_row = s.k, g.a_col = 1, g.b_row = s.c, g.b_col = 1, g.c_row = s.c;
+    return matmul_of(gy).gemm(g, gy, w, nullptr, nullptr, gx, context);
+  }
+  direct_grad_input(s, gy, w, gx, context);
+}
+
+template <class T>
+void grad_weight(const Conv2dShape& s, const T* x, const T* gy, T* gw, Context& context) {
+  WeightGradient<T>(s, x, gy, gw).compute(context);
+}
+
+}  // namespace
+
+extern const ConvKernels<float> conv_f32;
+const ConvKernels<float> conv_f32 = {forward<float>, grad_input<float>, grad_weight<float>};
+#ifdef DC_ISA_SCALAR
+extern const ConvKernels<double> conv_f64;
+const ConvKernels<double> conv_f64 = {forward<double>, grad_input<double>, grad_weight<double>};
+#endif
+
+}  // namespace dc::DC_ISA

@@ -1,0 +1,88 @@
+// Matrix times vector, y[j] = sum_p x[p] M(j, p), for products with one row or one column.
+// dots: M(j, p) = m[j * stride + p], rows read along p, four at a time, lanes over p.
+// axpys: M(j, p) = m[p * stride + j], lanes over j, a block of y kept in registers over the whole of p.
+// Both read M once, in order: bound by memory. Lines of M are asked for some rows ahead, because blocks of
+// one row are too short for the hardware to see a stream.
+#pragma once
+#include "cpu/gemm_micro.h"
+
+namespace dc::DC_ISA {
+
+#if defined(DC_ISA_AVX512)
+static constexpr int kGemvVectors = 16;
+#elif defined(DC_ISA_AVX2)
+static constexpr int kGemvVectors = 12;
+#else
+static constexpr int kGemvVectors = 8;
+#endif
+static constexpr int kGemvBlock = kGemvVectors * VecF::W;
+
+template <class T, int R>
+static DC_INLINE void dot_rows(const T* m, int64_t stride, const T* x, int64_t k, T* y) {
+  constexpr int W = Vec<T>::W;
+  Vec<T> acc[R][2];
+#pragma GCC unroll 4
+  for (int i = 0; i < R; ++i) acc[i][0] = acc[i][1] = Vec<T>::zero();
+  int64_t p = 0;
+  for (; p + 2 * W <= k; p += 2 * W) {
+    const Vec<T> x0 = Vec<T>::load(x + p), x1 = Vec<T>::load(x + p + W);
+#pragma GCC unroll 4
+    for (int i = 0; i < R; ++i) {
+      acc[i][0] = fma(Vec<T>::load(m + i * stride + p), x0, acc[i][0]);
+      acc[i][1] = fma(Vec<T>::load(m + i * stride + p + W), x1, acc[i][1]);
+    }
+  }
+  for (; p < k; p += W) {
+    const int count = static_cast<int>(k - p < W ? k - p : W);
+    const Vec<T> x0 = Vec<T>::load_n(x + p, count);
+#pragma GCC unroll 4
+    for (int i = 0; i < R; ++i) acc[i][0] = fma(Vec<T>::load_n(m + i * stride + p, count), x0, acc[i][0]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < R; ++i) y[i] = (acc[i][0] + acc[i][1]).sum();
+}
+
+template <class T>
+static inline void dots(const T* m, int64_t stride, const T* x, int64_t k, int64_t rows, T* y) {
+  int64_t j = 0;
+  for (; j + 4 <= rows; j += 4) dot_rows<T, 4>(m + j * stride, stride, x, k, y + j);
+  for (; j < rows; ++j) dot_rows<T, 1>(m + j * stride, stride, x, k, y + j);
+}
+
+template <class T, int V>
+static DC_INLINE void axpy_block(const T* m, int64_t stride, const T* x, int64_t k, T* y) {
+  constexpr int W = Vec<T>::W;
+  constexpr int64_t kAhead = 6;
+  Vec<T> acc[V];
+#pragma GCC unroll 16
+  for (int v = 0; v < V; ++v) acc[v] = Vec<T>::zero();
+#pragma GCC unroll 1
+  for (int64_t p = 0; p < k; ++p) {
+    const T* row = m + p * stride;
+    if (V > 1 && p + kAhead < k)
+#pragma GCC unroll 16
+      for (int v = 0; v < V; ++v)
+        if ((v * W * sizeof(T)) % 64 == 0) __builtin_prefetch(row + kAhead * stride + v * W);
+    const Vec<T> xp = Vec<T>::set(x[p]);
+#pragma GCC unroll 16
+    for (int v = 0; v < V; ++v) acc[v] = fma(Vec<T>::load(row + v * W), xp, acc[v]);
+  }
+#pragma GCC unroll 16
+  for (int v = 0; v < V; ++v) acc[v].store(y + v * W);
+}
+
+template <class T>
+static inline void axpys(const T* m, int64_t stride, const T* x, int64_t k, int64_t columns, T* y) {
+  constexpr int W = Vec<T>::W;
+  int64_t j = 0;
+  for (; j + kGemvBlock <= columns; j += kGemvBlock) axpy_block<T, kGemvVectors>(m + j, stride, x, k, y + j);
+  for (; j + 4 * W <= columns; j += 4 * W) axpy_block<T, 4>(m + j, stride, x, k, y + j);
+  for (; j < columns; j += W) {
+    const int count = static_cast<int>(columns - j < W ? columns - j : W);
+    Vec<T> acc = Vec<T>::zero();
+    for (int64_t p = 0; p < k; ++p) acc = fma(Vec<T>::load_n(m + p * stride + j, count), Vec<T>::set(x[p]), acc);
+    acc.store_n(y + j, count);
+  }
+}
+
+}  // namespace dc::DC_ISA

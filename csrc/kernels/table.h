@@ -1,0 +1,26 @@
+// KernelTable: everything a back end offers. One member per family; a back end is one filling.
+#pragma once
+#include "elementwise.h"
+#include "matmul.h"
+#include "movement.h"
+#include "reduce.h"
+
+namespace dc {
+
+template <class T>
+struct KernelTable {
+  const ElementwiseKernels<T>* elementwise;
+  const MatmulKernels<T>* matmul;
+  const ReduceKernels<T>* reduce;
+};
+
+// Kernels that do not depend on a floating type.
+struct BackendTable {
+  const char* name;
+  int vector_bytes;
+  KernelTable<float> f32;
+  const PlainKernels* plain;
+  const MovementKernels* movement;
+};
+
+}  // namespace dc

@@ -1,0 +1,56 @@
+"""Devices, threads, instruction sets and memory."""
+
+from __future__ import annotations
+
+from deepcore import _C
+from deepcore.errors import ArgumentError
+
+
+def isa() -> str:
+    """The instruction set in use: 'avx512', 'avx2' or 'scalar' (DEEPCORE_ISA forces one)."""
+    return _C.isa()
+
+
+def get_num_threads() -> int:
+    """Threads used by kernels; DEEPCORE_NUM_THREADS sets the default. Results never depend on it."""
+    return _C.num_threads()
+
+
+def set_num_threads(threads: int) -> None:
+    """Set the number of threads used by kernels. ArgumentError unless 1 <= threads <= 1024."""
+    if not isinstance(threads, int) or isinstance(threads, bool):
+        raise ArgumentError(f"set_num_threads: expected an int, got {threads!r}")
+    _C.set_num_threads(threads)
+
+
+class memory:
+    """Statistics of the caching allocator of a device."""
+
+    @staticmethod
+    def statistics(device: str = "cpu") -> dict[str, int]:
+        """Bytes: current, peak, cached; counts: allocations, cache_hits."""
+        return _C.memory_statistics(device)
+
+    @staticmethod
+    def reset_peak(device: str = "cpu") -> None:
+        """Start the peak anew from the bytes in use now."""
+        _C.reset_peak_memory(device)
+
+    @staticmethod
+    def empty_cache(device: str = "cpu") -> None:
+        """Give cached blocks back to the system."""
+        _C.empty_cache(device)
+
+
+class cuda:
+    """State of the CUDA back end."""
+
+    @staticmethod
+    def is_available() -> bool:
+        """Whether device='cuda' can be used."""
+        return _C.cuda_available()
+
+    @staticmethod
+    def reason() -> str:
+        """Why CUDA cannot be used, with the remedy; empty when it can."""
+        return _C.cuda_reason()

@@ -1,0 +1,48 @@
+"""Operations on tensors. Every one is differentiable to any order unless its documentation says otherwise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deepcore.ops.elementwise import (
+    absolute, add, ceil, clamp, cos, divide, elu, equal, erf, exp, expm1, floor, gelu, greater, greater_equal,
+    hard_sigmoid, isfinite, leaky_relu, less, less_equal, log, log1p, maximum, minimum, multiply, negative, not_equal,
+    power, reciprocal, relu, round, rsqrt, sigmoid, sign, silu, sin, softplus, sqrt, square, step, subtract, tanh,
+    where,
+)  # fmt: skip
+from deepcore.ops.matmul import linear, matmul
+from deepcore.ops.movement import (
+    astype, broadcast_to, concatenate, contiguous, expand_dims, flip, getitem, iterate, narrow, pad, reshape, split,
+    squeeze, stack, swap_axes, transpose,
+)  # fmt: skip
+from deepcore.ops.reduce import logsumexp, max, mean, min, norm, prod, sum, var
+from deepcore.tensor import Tensor, as_tensor
+
+
+def _attach() -> None:
+    """Give Tensor its operators and methods."""
+    methods: dict[str, Any] = {
+        "__add__": add, "__radd__": lambda a, b: add(b, a), "__sub__": subtract,
+        "__rsub__": lambda a, b: subtract(b, a), "__mul__": multiply, "__rmul__": lambda a, b: multiply(b, a),
+        "__truediv__": divide, "__rtruediv__": lambda a, b: divide(b, a), "__pow__": power,
+        "__rpow__": lambda a, b: power(b, a), "__matmul__": lambda a, b: matmul(a, as_tensor(b)),
+        "__rmatmul__": lambda a, b: matmul(as_tensor(b), a), "__neg__": negative, "__abs__": absolute,
+        "__eq__": equal, "__ne__": not_equal, "__lt__": less, "__le__": less_equal, "__gt__": greater,
+        "__ge__": greater_equal, "__getitem__": getitem, "__iter__": iterate, "astype": astype, "reshape": reshape,
+        "transpose": transpose, "sum": sum, "mean": mean, "max": max, "min": min,
+    }  # fmt: skip
+    for name, function in methods.items():
+        setattr(Tensor, name, function)
+    Tensor.T = property(transpose)  # type: ignore[assignment]
+
+
+_attach()
+
+__all__ = [
+    "absolute", "add", "astype", "broadcast_to", "ceil", "clamp", "concatenate", "contiguous", "cos", "divide", "elu",
+    "equal", "erf", "exp", "expand_dims", "expm1", "flip", "floor", "gelu", "getitem", "greater", "greater_equal",
+    "hard_sigmoid", "isfinite", "leaky_relu", "less", "less_equal", "linear", "log", "log1p", "logsumexp", "matmul",
+    "max", "maximum", "mean", "min", "minimum", "multiply", "narrow", "negative", "norm", "not_equal", "pad", "power",
+    "prod", "reciprocal", "relu", "reshape", "round", "rsqrt", "sigmoid", "sign", "silu", "sin", "softplus", "split",
+    "sqrt", "square", "squeeze", "stack", "step", "subtract", "sum", "swap_axes", "tanh", "transpose", "var", "where",
+]  # fmt: skip

@@ -1,0 +1,95 @@
+"""Matrix products and the dense layer's fused product."""
+
+from __future__ import annotations
+
+from deepcore import _C
+from deepcore.autograd import Shadow, defvjp, primitive
+from deepcore.errors import ArgumentError
+from deepcore.ops.movement import match, reshape, swap_axes
+from deepcore.tensor import Tensor
+
+ACTIVATIONS = {None: 0, "relu": 1, "sigmoid": 2, "tanh": 3}
+
+
+@primitive
+def _matmul(a: _C.Array, b: _C.Array) -> _C.Array:
+    return _C.matmul(a, b)
+
+
+def _matmul_rule_b(g: Tensor, y: Tensor, a: Tensor, b: Tensor | Shadow) -> Tensor:
+    if b.ndim == 2 and a.ndim > 2:  # one matrix for a stack: a single tall product instead of a sum of products
+        a, g = reshape(a, -1, a.shape[-1]), reshape(g, -1, g.shape[-1])
+    return match(matmul(swap_axes(a, -1, -2), g), b)
+
+
+defvjp(
+    _matmul,
+    lambda g, y, a, b: match(matmul(g, swap_axes(b, -1, -2)), a),
+    _matmul_rule_b,
+    saves="a b",
+)
+
+
+def matmul(a: Tensor, b: Tensor) -> Tensor:
+    """Matrix product: (..., m, k) x (..., k, n) -> (..., m, n); vectors count as one row (left) or column (right).
+
+    Leading axes broadcast. Transposed operands are read in place. ShapeError when k differs.
+    """
+    if a.ndim == 1 or b.ndim == 1:
+        left = reshape(a, 1, -1) if a.ndim == 1 else a
+        right = reshape(b, -1, 1) if b.ndim == 1 else b
+        y: Tensor = _matmul(left, right)
+        shape = y.shape
+        if b.ndim == 1:
+            shape = shape[:-1]
+        if a.ndim == 1:
+            shape = shape[:-2] if b.ndim == 1 else (*shape[:-2], shape[-1])
+            if b.ndim == 1:
+                shape = y.shape[:-2]
+        return reshape(y, shape)
+    result: Tensor = _matmul(a, b)
+    return result
+
+
+@primitive
+def _linear(x: _C.Array, w: _C.Array, bias: _C.Array | None, *, activation: str | None) -> _C.Array:
+    return _C.linear(x, w, bias, ACTIVATIONS[activation])
+
+
+def _before_activation(g: Tensor, y: Tensor, activation: str | None) -> Tensor:
+    from deepcore.autograd import registry
+
+    return g if activation is None else registry[activation + "_grad"](g, y)
+
+
+def _linear_rule_x(
+    g: Tensor, y: Tensor, x: Tensor, w: Tensor, bias: Tensor | None, activation: str | None
+) -> Tensor:
+    return matmul(_before_activation(g, y, activation), w)
+
+
+def _linear_rule_w(
+    g: Tensor, y: Tensor, x: Tensor, w: Tensor, bias: Tensor | None, activation: str | None
+) -> Tensor:
+    g = _before_activation(g, y, activation)
+    return matmul(swap_axes(reshape(g, -1, g.shape[-1]), 0, 1), reshape(x, -1, x.shape[-1]))
+
+
+def _linear_rule_bias(
+    g: Tensor, y: Tensor, x: Tensor, w: Tensor, bias: Tensor, activation: str | None
+) -> Tensor:
+    return match(_before_activation(g, y, activation), bias)
+
+
+defvjp(_linear, _linear_rule_x, _linear_rule_w, _linear_rule_bias, saves="x w y")
+
+
+def linear(x: Tensor, w: Tensor, bias: Tensor | None = None, activation: str | None = None) -> Tensor:
+    """activation(x w^T + bias) in one pass: x (..., c), w (k, c), bias (k) -> (..., k).
+
+    activation: None, 'relu', 'sigmoid' or 'tanh'. ShapeError when sizes differ.
+    """
+    if activation not in ACTIVATIONS:
+        raise ArgumentError(f"linear: expected activation in {list(ACTIVATIONS)}, got {activation!r}")
+    result: Tensor = _linear(x, w, bias, activation=activation)
+    return result

@@ -1,0 +1,300 @@
+"""Tensor: an array of the kernel layer plus its place in the derivative tape. Operators are attached by `deepcore.ops`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from deepcore import _C
+from deepcore.errors import GradientError, ShapeError
+
+if TYPE_CHECKING:
+    from deepcore.autograd import Node
+
+DTypeLike = npt.DTypeLike
+ArrayLike = Any  # Tensor, numpy array, number, nested sequence, or an object with __dlpack__ or the buffer protocol
+
+
+class Tensor:
+    """An n-dimensional array with derivatives.
+
+    Element types: float32, float64, int32, int64, uint8, bool. Images are (n, h, w, c), filters (k, r, s, c).
+    Make one with `deepcore.tensor`, `zeros`, `ones`, `full`, `arange`, `from_dlpack`, or an operation.
+
+    Attributes:
+        requires_grad: whether operations on this tensor are recorded for derivatives.
+        grad: gradient accumulated by `backward`, for tensors made by the user (leaves); None before.
+    """
+
+    __array_priority__ = 1000  # numpy arrays on the left leave the operation to us
+    __slots__ = ("__weakref__", "array", "grad", "hooks", "node", "requires_grad", "slot")
+
+    def __init__(self, array: _C.Array, requires_grad: bool = False) -> None:
+        self.array = array
+        self.requires_grad = requires_grad
+        self.grad: Tensor | None = None
+        self.node: Node | None = None
+        self.slot = 0
+        self.hooks: list[Callable[[Tensor], Tensor | None]] | None = None
+
+    # ---- facts ----
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the axes."""
+        return self.array.shape
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Steps between neighbours along each axis, in elements."""
+        return self.array.strides
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self.array.ndim
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.array.size
+
+    @property
+    def dtype(self) -> str:
+        """Name of the element type, for example 'float32'."""
+        return self.array.dtype
+
+    @property
+    def device(self) -> str:
+        """Where the memory lives: 'cpu' or 'cuda:0'."""
+        return self.array.device
+
+    @property
+    def is_leaf(self) -> bool:
+        """True for tensors that no recorded operation has made."""
+        return self.node is None
+
+    # ---- out of deepcore ----
+    def numpy(self) -> npt.NDArray[Any]:
+        """The values as a numpy array that shares memory with this tensor."""
+        return self.array.numpy()
+
+    def item(self) -> float | int | bool:
+        """The single element as a Python number; ShapeError when there is not exactly one."""
+        return self.array.item()
+
+    def tolist(self) -> Any:
+        """The values as nested Python lists."""
+        return self.array.numpy().tolist()
+
+    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        values = self.array.numpy()
+        if dtype is not None and np.dtype(dtype) != values.dtype:
+            if copy is False:
+                raise ValueError("__array__: a conversion of the element type needs a copy")
+            return values.astype(dtype)
+        return values.copy() if copy else values
+
+    def __dlpack__(
+        self,
+        *,
+        stream: Any = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        if self.requires_grad:
+            raise GradientError("__dlpack__: the tensor requires a gradient; export tensor.detach()")
+        if dl_device is not None and tuple(dl_device) != (1, 0):
+            raise BufferError(f"__dlpack__: expected device (1, 0), got {dl_device}")
+        array = _C.copy(self.array) if copy else self.array
+        if array.readonly and (max_version is None or max_version[0] < 1):
+            raise BufferError("__dlpack__: the memory is read-only, which the consumer's DLPack version cannot express")
+        return array.__dlpack__(max_version=max_version)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (np.array(self.array.numpy()), self.requires_grad)
+
+    def __copy__(self) -> Tensor:
+        return Tensor(self.array, self.requires_grad and self.node is None)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        result = Tensor(_C.copy(self.array), self.requires_grad)
+        memo[id(self)] = result
+        return result
+
+    # ---- derivatives ----
+    def detach(self) -> Tensor:
+        """The same values, outside the tape."""
+        return Tensor(self.array)
+
+    def requires_grad_(self, flag: bool = True) -> Tensor:
+        """Switch recording for a leaf; returns self. GradientError for the result of a recorded operation."""
+        if self.node is not None and not flag:
+            raise GradientError("requires_grad_: this tensor was made by a recorded operation; use detach()")
+        if flag and self.dtype not in ("float32", "float64"):
+            raise GradientError(f"requires_grad_: expected float32 or float64, got {self.dtype}")
+        self.requires_grad = flag
+        return self
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
+        """Call `hook(gradient)` when the gradient of this tensor is known; a returned tensor replaces it.
+
+        Returns a function that removes the hook. GradientError when the tensor does not require a gradient.
+        """
+        if not self.requires_grad:
+            raise GradientError("register_hook: the tensor does not require a gradient")
+        if self.node is not None:
+            hooks = self.node.hooks_for(self.slot)
+        else:
+            if self.hooks is None:
+                self.hooks = []
+            hooks = self.hooks
+        hooks.append(hook)
+
+        def remove() -> None:
+            if hook in hooks:
+                hooks.remove(hook)
+
+        return remove
+
+    def backward(self, gradient: Tensor | None = None, *, create_graph: bool = False) -> None:
+        """Add the gradient of this tensor to `.grad` of every leaf it depends on. See `deepcore.backward`."""
+        from deepcore.autograd import backward
+
+        backward(self, gradient, create_graph=create_graph)
+
+    # ---- Python protocol ----
+    def __len__(self) -> int:
+        shape = self.array.shape
+        if not shape:
+            raise TypeError("len() of a tensor without axes")
+        return shape[0]
+
+    def __bool__(self) -> bool:
+        if self.array.size != 1:
+            raise ShapeError(f"bool: expected one element, got shape {self.shape}")
+        return bool(self.array.item())
+
+    def __float__(self) -> float:
+        return float(self.array.item())
+
+    def __int__(self) -> int:
+        return int(self.array.item())
+
+    def __index__(self) -> int:
+        value = self.array.item()
+        if not isinstance(value, int):
+            raise TypeError(f"index: expected an integer tensor, got {self.dtype}")
+        return value
+
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        body = np.array2string(self.array.numpy(), separator=", ", prefix="tensor(", threshold=200, precision=5)
+        extra = "" if self.dtype == "float32" else f", dtype={self.dtype}"
+        return f"tensor({body}{extra}{', requires_grad=True' if self.requires_grad else ''})"
+
+    if TYPE_CHECKING:  # attached by deepcore.ops
+        T: Tensor
+
+        def __add__(self, other: ArrayLike) -> Tensor: ...
+        def __radd__(self, other: ArrayLike) -> Tensor: ...
+        def __sub__(self, other: ArrayLike) -> Tensor: ...
+        def __rsub__(self, other: ArrayLike) -> Tensor: ...
+        def __mul__(self, other: ArrayLike) -> Tensor: ...
+        def __rmul__(self, other: ArrayLike) -> Tensor: ...
+        def __truediv__(self, other: ArrayLike) -> Tensor: ...
+        def __rtruediv__(self, other: ArrayLike) -> Tensor: ...
+        def __pow__(self, other: ArrayLike) -> Tensor: ...
+        def __rpow__(self, other: ArrayLike) -> Tensor: ...
+        def __matmul__(self, other: ArrayLike) -> Tensor: ...
+        def __rmatmul__(self, other: ArrayLike) -> Tensor: ...
+        def __neg__(self) -> Tensor: ...
+        def __abs__(self) -> Tensor: ...
+        def __eq__(self, other: object) -> Tensor: ...  # type: ignore[override]
+        def __ne__(self, other: object) -> Tensor: ...  # type: ignore[override]
+        def __lt__(self, other: ArrayLike) -> Tensor: ...
+        def __le__(self, other: ArrayLike) -> Tensor: ...
+        def __gt__(self, other: ArrayLike) -> Tensor: ...
+        def __ge__(self, other: ArrayLike) -> Tensor: ...
+        def __getitem__(self, key: Any) -> Tensor: ...
+        def __iter__(self) -> Iterator[Tensor]: ...
+        def astype(self, dtype: DTypeLike) -> Tensor: ...
+        def reshape(self, *shape: Any) -> Tensor: ...
+        def transpose(self, *axes: Any) -> Tensor: ...
+        def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
+        def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
+        def max(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
+        def min(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
+
+
+def _rebuild(values: npt.NDArray[Any], requires_grad: bool) -> Tensor:
+    return Tensor(_C.from_numpy(values), requires_grad)
+
+
+def tensor(
+    data: ArrayLike, dtype: DTypeLike = None, *, requires_grad: bool = False, device: str = "cpu", copy: bool = True
+) -> Tensor:
+    """A tensor with its own copy of `data` (numbers, nested sequences, numpy arrays, tensors).
+
+    Without `dtype`, Python floats become float32, Python integers int64; arrays keep their type. With
+    `copy=False` numpy arrays of a known type are shared, not copied.
+    """
+    _C.check_device(device)
+    if isinstance(data, Tensor):
+        array = data.array if dtype is None else _C.cast(data.array, dtype)
+        array = _C.copy(array) if copy and array is data.array else array
+    else:
+        values = np.asarray(data)
+        if dtype is None and not isinstance(data, (np.ndarray, np.generic)) and values.dtype == np.float64:
+            dtype = "float32"
+        if dtype is not None:
+            values = values.astype(dtype, copy=False)
+        array = _C.from_numpy(values)
+        # np.asarray of a foreign object may share its memory; only a list or number is ours already.
+        if copy and isinstance(data, (np.ndarray, np.generic)) and array.pointer == data.__array_interface__["data"][0]:
+            array = _C.copy(array)
+    result = Tensor(array)
+    return result.requires_grad_() if requires_grad else result
+
+
+def as_tensor(data: ArrayLike, dtype: DTypeLike = None) -> Tensor:
+    """`data` itself if it is a tensor, else a tensor sharing its memory where possible."""
+    if isinstance(data, Tensor) and dtype is None:
+        return data
+    return tensor(data, dtype, copy=False)
+
+
+def from_dlpack(data: Any) -> Tensor:
+    """A tensor sharing the memory of any object with `__dlpack__` (torch, jax, numpy, ...), without a copy."""
+    return Tensor(_C.from_dlpack(data))
+
+
+def full(shape: int | Sequence[int], value: float, dtype: DTypeLike = "float32", *, device: str = "cpu") -> Tensor:
+    """A tensor of `shape` with every element equal to `value`."""
+    return Tensor(_C.full(shape if isinstance(shape, int) else tuple(shape), value, dtype, device))
+
+
+def zeros(shape: int | Sequence[int], dtype: DTypeLike = "float32", *, device: str = "cpu") -> Tensor:
+    """A tensor of zeros."""
+    return full(shape, 0.0, dtype, device=device)
+
+
+def ones(shape: int | Sequence[int], dtype: DTypeLike = "float32", *, device: str = "cpu") -> Tensor:
+    """A tensor of ones."""
+    return full(shape, 1.0, dtype, device=device)
+
+
+def arange(start: float, stop: float | None = None, step: float = 1, dtype: DTypeLike = None) -> Tensor:
+    """Values start, start + step, ... below stop; int64 for integers, else float32."""
+    if stop is None:
+        start, stop = 0, start
+    if dtype is None:
+        dtype = "int64" if all(isinstance(v, int) for v in (start, stop, step)) else "float32"
+    return Tensor(_C.arange(start, stop, step, dtype))
