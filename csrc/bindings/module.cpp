@@ -35,7 +35,14 @@ PYBIND11_MODULE(_C, m) {
   dc::bind_array(m);
   dc::bind_device(m);
   dc::bind_elementwise(m);
-  dc::bind_movement(m);
-  dc::bind_reduce(m);
+  dc::bind_image(m);
+  dc::bind_index(m);
+  dc::bind_loss(m);
   dc::bind_matmul(m);
+  dc::bind_movement(m);
+  dc::bind_norm(m);
+  dc::bind_optim(m);
+  dc::bind_pool(m);
+  dc::bind_random(m);
+  dc::bind_reduce(m);
 }

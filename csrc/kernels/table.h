@@ -1,8 +1,15 @@
 // KernelTable: everything a back end offers. One member per family; a back end is one filling.
 #pragma once
 #include "elementwise.h"
+#include "image.h"
+#include "index.h"
+#include "loss.h"
 #include "matmul.h"
 #include "movement.h"
+#include "norm.h"
+#include "optim.h"
+#include "pool.h"
+#include "random.h"
 #include "reduce.h"
 
 namespace dc {
@@ -10,7 +17,14 @@ namespace dc {
 template <class T>
 struct KernelTable {
   const ElementwiseKernels<T>* elementwise;
+  const ImageKernels<T>* image;
+  const IndexKernels<T>* index;
+  const LossKernels<T>* loss;
   const MatmulKernels<T>* matmul;
+  const NormKernels<T>* norm;
+  const OptimKernels<T>* optim;
+  const PoolKernels<T>* pool;
+  const RandomKernels<T>* random;
   const ReduceKernels<T>* reduce;
 };
 
