@@ -66,6 +66,7 @@ std::string device_name(Device device);
 
 void bind_array(py::module_& m);
 void bind_device(py::module_& m);
+void bind_conv(py::module_& m);
 void bind_elementwise(py::module_& m);
 void bind_movement(py::module_& m);
 void bind_reduce(py::module_& m);

@@ -34,6 +34,7 @@ PYBIND11_MODULE(_C, m) {
   py::register_exception_translator(translate);
   dc::bind_array(m);
   dc::bind_device(m);
+  dc::bind_conv(m);
   dc::bind_elementwise(m);
   dc::bind_movement(m);
   dc::bind_reduce(m);

@@ -11,7 +11,7 @@ extern const BackendTable table;
 const BackendTable table = {
     .name = DC_STRING(DC_ISA),
     .vector_bytes = VecF::W * 4,
-    .f32 = {.elementwise = &elementwise_f32, .matmul = &matmul_f32, .reduce = &reduce_f32},
+    .f32 = {.conv = &conv_f32, .elementwise = &elementwise_f32, .matmul = &matmul_f32, .reduce = &reduce_f32},
     .plain = &plain,
     .movement = &movement,
 };
@@ -19,7 +19,7 @@ const BackendTable table = {
 #ifdef DC_ISA_SCALAR
 extern const KernelTable<double> table_f64;
 const KernelTable<double> table_f64 = {
-    .elementwise = &elementwise_f64, .matmul = &matmul_f64, .reduce = &reduce_f64};
+    .conv = &conv_f64, .elementwise = &elementwise_f64, .matmul = &matmul_f64, .reduce = &reduce_f64};
 #endif
 
 }  // namespace dc::DC_ISA

@@ -1,5 +1,6 @@
 // KernelTable: everything a back end offers. One member per family; a back end is one filling.
 #pragma once
+#include "conv.h"
 #include "elementwise.h"
 #include "matmul.h"
 #include "movement.h"
@@ -9,6 +10,7 @@ namespace dc {
 
 template <class T>
 struct KernelTable {
+  const ConvKernels<T>* conv;
   const ElementwiseKernels<T>* elementwise;
   const MatmulKernels<T>* matmul;
   const ReduceKernels<T>* reduce;
