@@ -39,8 +39,8 @@ def save_checkpoint(path: str | os.PathLike[str], arrays: Mapping[str, Array], m
     Args:
         path: the file; its folder must exist.
         arrays: name -> array of a boolean, integer or float type, any shape.
-        meta: what JSON can hold: dict with string keys, list, str, int, float, bool, None. Numpy scalars become numbers,
-            tuples come back as lists.
+        meta: what JSON can hold: dict with string keys, list, str, int, float, bool, None. Numpy scalars become
+            numbers, tuples come back as lists.
 
     Raises:
         DtypeError: an array is of a type that the file cannot hold.
