@@ -65,6 +65,7 @@ Device device_from(const std::string& text);
 std::string device_name(Device device);
 
 void bind_array(py::module_& m);
+void bind_conv(py::module_& m);
 void bind_device(py::module_& m);
 void bind_elementwise(py::module_& m);
 void bind_image(py::module_& m);

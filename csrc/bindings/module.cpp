@@ -33,6 +33,7 @@ PYBIND11_MODULE(_C, m) {
   m.attr("__version__") = DC_VERSION;
   py::register_exception_translator(translate);
   dc::bind_array(m);
+  dc::bind_conv(m);
   dc::bind_device(m);
   dc::bind_elementwise(m);
   dc::bind_image(m);

@@ -4,6 +4,7 @@
 
 namespace dc::DC_ISA {
 
+extern const ConvKernels<float> conv_f32;
 extern const ElementwiseKernels<float> elementwise_f32;
 extern const ImageKernels<float> image_f32;
 extern const IndexKernels<float> index_f32;
@@ -17,6 +18,7 @@ extern const ReduceKernels<float> reduce_f32;
 extern const MovementKernels movement;
 extern const PlainKernels plain;
 #ifdef DC_ISA_SCALAR
+extern const ConvKernels<double> conv_f64;
 extern const ElementwiseKernels<double> elementwise_f64;
 extern const ImageKernels<double> image_f64;
 extern const IndexKernels<double> index_f64;

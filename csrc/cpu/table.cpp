@@ -11,7 +11,8 @@ extern const BackendTable table;
 const BackendTable table = {
     .name = DC_STRING(DC_ISA),
     .vector_bytes = VecF::W * 4,
-    .f32 = {.elementwise = &elementwise_f32,
+    .f32 = {.conv = &conv_f32,
+            .elementwise = &elementwise_f32,
             .image = &image_f32,
             .index = &index_f32,
             .loss = &loss_f32,
@@ -27,7 +28,8 @@ const BackendTable table = {
 
 #ifdef DC_ISA_SCALAR
 extern const KernelTable<double> table_f64;
-const KernelTable<double> table_f64 = {.elementwise = &elementwise_f64,
+const KernelTable<double> table_f64 = {.conv = &conv_f64,
+                                       .elementwise = &elementwise_f64,
                                        .image = &image_f64,
                                        .index = &index_f64,
                                        .loss = &loss_f64,

@@ -1,5 +1,6 @@
 // KernelTable: everything a back end offers. One member per family; a back end is one filling.
 #pragma once
+#include "conv.h"
 #include "elementwise.h"
 #include "image.h"
 #include "index.h"
@@ -16,6 +17,7 @@ namespace dc {
 
 template <class T>
 struct KernelTable {
+  const ConvKernels<T>* conv;
   const ElementwiseKernels<T>* elementwise;
   const ImageKernels<T>* image;
   const IndexKernels<T>* index;

@@ -1,43 +1,36 @@
-// Softmax along the last axis and losses.
+// Softmax and the losses built on it. Softmax runs over the last axis.
 #pragma once
 #include <optional>
-#include <tuple>
+#include <utility>
 
 #include "core/array.h"
+#include "kernels/loss.h"
 
 namespace dc::ops {
 
 Array softmax(const Array& x);
 Array log_softmax(const Array& x);
-// From the output y of each.
 Array softmax_grad(const Array& y, const Array& g);
 Array log_softmax_grad(const Array& y, const Array& g);
-
-enum class Reduction { none = 0, sum = 1, mean = 2 };
 
 struct CrossEntropyOptions {
   double smoothing = 0;
   int64_t ignore_label = INT64_MIN;
-  Reduction reduction = Reduction::mean;
 };
 
-// x (..., c), labels (...) of int64 or int32, weights (c) or none -> loss (...) or (), log-sum-exp (...), and the
-// factor between the sum of the rows and the result: 1, or 1 / sum of the weights of the labels that count.
-std::tuple<Array, Array, double> cross_entropy(const Array& x, const Array& labels, const std::optional<Array>& weights,
-                                               const CrossEntropyOptions& options);
+// x (..., c), labels (...) of an integer type in [0, c) or ignore_label -> the loss of each row and its log-sum-exp.
+std::pair<Array, Array> cross_entropy(const Array& x, const Array& labels, const std::optional<Array>& weights,
+                                      const CrossEntropyOptions& options);
+// g: shape of the labels, or one element for all rows; scaled by `scale`.
 Array cross_entropy_grad(const Array& x, const Array& labels, const std::optional<Array>& weights, const Array& lse,
-                         const Array& g, double factor, const CrossEntropyOptions& options);
-// Targets t (..., c); mean is over rows.
-std::tuple<Array, Array, double> soft_cross_entropy(const Array& x, const Array& t, const std::optional<Array>& weights,
-                                                    Reduction reduction);
-std::pair<std::optional<Array>, std::optional<Array>> soft_cross_entropy_grad(const Array& x, const Array& t,
-                                                                              const std::optional<Array>& weights,
-                                                                              const Array& lse, const Array& g,
-                                                                              double factor, bool need_x, bool need_t);
-// Elementwise; pos_weight (c) or none.
-Array bce_logits(const Array& x, const Array& t, const std::optional<Array>& pos_weight);
-std::pair<std::optional<Array>, std::optional<Array>> bce_logits_grad(const Array& x, const Array& t,
-                                                                      const std::optional<Array>& pos_weight,
-                                                                      const Array& g, bool need_x, bool need_t);
+                         const Array& g, double scale, const CrossEntropyOptions& options);
+// The same with target distributions t (..., c).
+std::pair<Array, Array> soft_cross_entropy(const Array& x, const Array& t, const std::optional<Array>& weights);
+std::pair<Array, Array> soft_cross_entropy_grad(const Array& x, const Array& t, const std::optional<Array>& weights,
+                                                const Array& lse, const Array& g);
+// Elementwise; pos_weight: one value per entry of the last axis.
+Array bce_with_logits(const Array& x, const Array& t, const std::optional<Array>& pos_weight);
+std::pair<Array, Array> bce_with_logits_grad(const Array& x, const Array& t, const std::optional<Array>& pos_weight,
+                                             const Array& g);
 
 }  // namespace dc::ops

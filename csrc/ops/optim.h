@@ -1,4 +1,4 @@
-// Optimizer steps in place over lists of arrays of one dtype; formulas in kernels/optim.h.
+// Optimizer steps in place over lists of arrays.
 #pragma once
 #include <vector>
 
@@ -9,37 +9,32 @@ namespace dc::ops {
 
 using Arrays = std::vector<Array>;
 
-// The factors shared by all steps, and those of each; in double, cast to the dtype of the parameters.
+// Learning rate and decay common to all steps: g = grad * grad_scale + l2 * p, p = p * keep.
 struct StepOptions {
-  double rate = 0, grad_scale = 1, l2 = 0, keep = 1;
+  double rate, grad_scale = 1, l2 = 0, keep = 1;
 };
 
-void sgd_step(const Arrays& params, const Arrays& grads, const Arrays& momenta, const StepOptions& common,
-              double momentum, bool nesterov);
-void adagrad_step(const Arrays& params, const Arrays& grads, const Arrays& sums, const StepOptions& common,
+void sgd_step(const Arrays& params, const Arrays& grads, const Arrays& velocity, const StepOptions& o, double momentum,
+              bool nesterov);
+void adagrad_step(const Arrays& params, const Arrays& grads, const Arrays& squares, const StepOptions& o,
                   double epsilon);
-// means: empty unless centred; momenta: empty unless momentum != 0.
-void rmsprop_step(const Arrays& params, const Arrays& grads, const Arrays& squares, const Arrays& means,
-                  const Arrays& momenta, const StepOptions& common, double decay, double epsilon, double momentum);
-void adadelta_step(const Arrays& params, const Arrays& grads, const Arrays& squares, const Arrays& moved,
-                   const StepOptions& common, double decay, double epsilon);
-struct AdamOptions {
-  double beta1, beta2, epsilon, rate_g = 0, root_scale = 1;
-  bool adaptive = true;
-};
-// largest: empty unless AMSGrad.
-void adam_step(const Arrays& params, const Arrays& grads, const Arrays& means, const Arrays& squares,
-               const Arrays& largest, const StepOptions& common, const AdamOptions& options);
-void lion_step(const Arrays& params, const Arrays& grads, const Arrays& means, const StepOptions& common, double beta1,
+void rmsprop_step(const Arrays& params, const Arrays& grads, const std::vector<Arrays>& states, const StepOptions& o,
+                  double decay, double epsilon, bool centred, double momentum);
+void adadelta_step(const Arrays& params, const Arrays& grads, const std::vector<Arrays>& states, const StepOptions& o,
+                   double decay, double epsilon);
+void adam_step(const Arrays& params, const Arrays& grads, const std::vector<Arrays>& states, const StepOptions& o,
+               double beta1, double beta2, double epsilon, double rate_g, double root_scale, bool amsgrad,
+               bool adaptive);
+void lion_step(const Arrays& params, const Arrays& grads, const Arrays& momentum, const StepOptions& o, double beta1,
                double beta2);
 
-std::vector<double> squared_norms(const Arrays& arrays);
-void scale_in_place(const Arrays& arrays, double factor);
-// averages += (1 - decay) (arrays - averages).
-void average_step(const Arrays& averages, const Arrays& arrays, double decay);
-// Index of the first array with NaN or infinity, or -1.
+std::vector<double> squared_norms(const Arrays& grads);
+void scale(const Arrays& arrays, double factor);
+// averages += (1 - decay) (params - averages)
+void moving_average(const Arrays& params, const Arrays& averages, double decay);
+// Index of the first array with NaN or infinity, -1 if all are finite.
 int64_t first_not_finite(const Arrays& arrays);
-// Scales slices of w along `axis` to Euclidean norm <= limit, in place.
-void max_norm(const Array& w, int64_t axis, double limit);
+// Scales the slices w[:, u, :] of (outer, units, inner) to Euclidean norm <= limit, in place.
+void max_norm(const Array& w, int64_t outer, int64_t units, int64_t inner, double limit);
 
 }  // namespace dc::ops

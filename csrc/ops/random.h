@@ -1,20 +1,16 @@
-// Random arrays: functions of (seed, stream, offset) and the place of the element, see kernels/random.h.
+// Random arrays: functions of the key only.
 #pragma once
 #include "core/array.h"
 #include "kernels/random.h"
 
 namespace dc::ops {
 
-Array random_uniform(const Dims& shape, double low, double high, DType dtype, const RandomKey& key, Device device = {});
-Array random_normal(const Dims& shape, double mean, double deviation, DType dtype, const RandomKey& key,
-                    Device device = {});
-// 1 with probability p, else 0.
-Array random_bernoulli(const Dims& shape, double p, DType dtype, const RandomKey& key, Device device = {});
-Array random_bernoulli_each(const Array& p, const RandomKey& key);
-// int32 words, each of 32 random bits.
-Array random_bits(const Dims& shape, const RandomKey& key, Device device = {});
-// 0 .. n - 1 in random order, int64.
-Array random_permutation(int64_t n, const RandomKey& key, Device device = {});
-Array dropout(const Array& x, double p, const RandomKey& key);
+Array random_bits(const RandomKey& key, const Dims& shape);  // the 32 bits of each word, as int32
+Array random_uniform(const RandomKey& key, const Dims& shape, double low, double high, DType dtype);
+Array random_normal(const RandomKey& key, const Dims& shape, double mean, double deviation, DType dtype);
+Array random_bernoulli(const RandomKey& key, const Dims& shape, double p, DType dtype);
+Array random_bernoulli_each(const RandomKey& key, const Array& p);
+Array random_permutation(const RandomKey& key, int64_t n);
+Array dropout(const RandomKey& key, const Array& x, double p);
 
 }  // namespace dc::ops

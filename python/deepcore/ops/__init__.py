@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from deepcore.ops.conv import conv2d, conv_transpose2d
 from deepcore.ops.elementwise import (
     absolute, add, ceil, clamp, cos, divide, elu, equal, erf, exp, expm1, floor, gelu, greater, greater_equal,
     hard_sigmoid, isfinite, leaky_relu, less, less_equal, log, log1p, maximum, minimum, multiply, negative, not_equal,
@@ -39,7 +40,7 @@ def _attach() -> None:
 _attach()
 
 __all__ = [
-    "absolute", "add", "astype", "broadcast_to", "ceil", "clamp", "concatenate", "contiguous", "cos", "divide", "elu",
+    "absolute", "add", "astype", "broadcast_to", "ceil", "clamp", "concatenate", "contiguous", "conv2d", "conv_transpose2d", "cos", "divide", "elu",
     "equal", "erf", "exp", "expand_dims", "expm1", "flip", "floor", "gelu", "getitem", "greater", "greater_equal",
     "hard_sigmoid", "isfinite", "leaky_relu", "less", "less_equal", "linear", "log", "log1p", "logsumexp", "matmul",
     "max", "maximum", "mean", "min", "minimum", "multiply", "narrow", "negative", "norm", "not_equal", "pad", "power",

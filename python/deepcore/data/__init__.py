@@ -1,0 +1,52 @@
+"""Data: sets, splits, the loader, readers of files, the packaged digits, downloads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from deepcore.data.csv import Table, read_csv
+from deepcore.data.dataset import ArrayDataset, Batch, Dataset, SequenceDataset, Subset, k_fold, train_val_split
+from deepcore.data.digits import load_digits
+from deepcore.data.idx import read_idx, write_idx
+from deepcore.data.images import ImageFolder, read_image, write_image
+from deepcore.data.loader import DataLoader, Place
+from deepcore.data.mnist import FASHION_CLASSES, data_home, load_fashion_mnist, load_mnist
+from deepcore.data.npz import read_npz
+
+if TYPE_CHECKING:
+    from deepcore.data.download import fetch
+
+
+def __getattr__(name: str) -> Any:
+    if name == "fetch":  # the network modules of Python are slow to import
+        from deepcore.data.download import fetch
+
+        return fetch
+    raise AttributeError(f"module 'deepcore.data' has no attribute {name!r}")
+
+
+__all__ = [
+    "FASHION_CLASSES",
+    "ArrayDataset",
+    "Batch",
+    "DataLoader",
+    "Dataset",
+    "ImageFolder",
+    "Place",
+    "SequenceDataset",
+    "Subset",
+    "Table",
+    "data_home",
+    "fetch",
+    "k_fold",
+    "load_digits",
+    "load_fashion_mnist",
+    "load_mnist",
+    "read_csv",
+    "read_idx",
+    "read_image",
+    "read_npz",
+    "train_val_split",
+    "write_idx",
+    "write_image",
+]
