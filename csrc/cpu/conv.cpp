@@ -1,10 +1,12 @@
 // Convolution, NHWC: kernels/conv.h has the formula. Chooses among
 //   1x1, stride 1, no padding: a GEMM over all pixels (matmul.cpp);
+//   3x3, stride 1, with channels enough: Winograd (conv_winograd.h);
 //   everything else: register tiles over windows (conv_direct.h, conv_weight.h).
 #include "kernels/conv.h"
 
 #include "cpu/conv_direct.h"
 #include "cpu/conv_weight.h"
+#include "cpu/conv_winograd.h"
 
 namespace dc::DC_ISA {
 
@@ -25,6 +27,14 @@ bool pointwise(const Conv2dShape& s) {
          s.groups == 1 && s.p == s.h && s.q == s.w;
 }
 
+// packed: the direct panels, with room for the transformed ones behind them.
+template <class T>
+void winograd(const DirectShape& d, const T* x, T* packed, const T* bias, T* y, Context& context) {
+  T* u = packed + d.packed_size();
+  WinogradConv<T>::transform_filters(d, packed, u, context);
+  WinogradConv<T>(d, x, bias, y).compute(u, context);
+}
+
 template <class T>
 void forward(const Conv2dShape& s, const T* x, const T* w, const T* bias, T* y, Context& context) {
   if (pointwise(s)) {
@@ -34,7 +44,11 @@ void forward(const Conv2dShape& s, const T* x, const T* w, const T* bias, T* y, 
     g.activation = s.activation;
     return matmul_of(x).gemm(g, x, w, nullptr, bias, y, context);
   }
-  direct_forward(s, x, w, bias, y, context);
+  const DirectShape d = forward_shape(s);
+  if (!winograd_pays(d)) return direct_forward(s, x, w, bias, y, context);
+  T* packed = static_cast<T*>(thread_scratch(0, (d.packed_size() + WinogradConv<T>::filter_size(d)) * sizeof(T)));
+  pack_filters(d, w, packed, context);
+  winograd(d, x, packed, bias, y, context);
 }
 
 template <class T>
@@ -45,7 +59,12 @@ void grad_input(const Conv2dShape& s, const T* gy, const T* w, T* gx, Context& c
     g.a_row = s.k, g.a_col = 1, g.b_row = s.c, g.b_col = 1, g.c_row = s.c;
     return matmul_of(gy).gemm(g, gy, w, nullptr, nullptr, gx, context);
   }
-  direct_grad_input(s, gy, w, gx, context);
+  const PhaseTaps v(0, s.h, s.r, 1, s.pad_top, s.dilation_h), u(0, s.w, s.s, 1, s.pad_left, s.dilation_w);
+  const DirectShape d = phase_shape(s, v, u);
+  if (s.stride_h != 1 || s.stride_w != 1 || !winograd_pays(d)) return direct_grad_input(s, gy, w, gx, context);
+  T* packed = static_cast<T*>(thread_scratch(0, (d.packed_size() + WinogradConv<T>::filter_size(d)) * sizeof(T)));
+  pack_phase(s, d, v, u, w, packed, context);
+  winograd(d, gy, packed, static_cast<const T*>(nullptr), gx, context);
 }
 
 template <class T>
