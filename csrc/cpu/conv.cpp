@@ -69,7 +69,10 @@ void grad_input(const Conv2dShape& s, const T* gy, const T* w, T* gx, Context& c
 
 template <class T>
 void grad_weight(const Conv2dShape& s, const T* x, const T* gy, T* gw, Context& context) {
-  WeightGradient<T>(s, x, gy, gw).compute(context);
+  if (winograd_pays(forward_shape(s)))
+    WinogradWeightGradient<T>(s, x, gy, gw).compute(context);
+  else
+    WeightGradient<T>(s, x, gy, gw).compute(context);
 }
 
 }  // namespace

@@ -256,4 +256,132 @@ class WinogradConv {
   T* y_;
 };
 
+template <class T>
+class WinogradWeightGradient {
+ public:
+  WinogradWeightGradient(const Conv2dShape& shape, const T* x, const T* gy, T* gw)
+      : s(shape), d(forward_shape(shape)), z(d, sizeof(T)), x_(x), gy_(gy), gw_(gw) {
+    // Rows of transformed values: whole panels of k, and distances that no power of two divides much.
+    z.pitch = s.c + kSpread;
+    gy_pitch = d.panels() * kTileColumns + kSpread;
+  }
+
+  void compute(Context& context) {
+    const int64_t size = 36 * s.c * sums_pitch();
+    const int64_t budget = max64(1 << 21, size / 2);
+    const int64_t per_strip = 36 * z.wide * (z.pitch + gy_pitch);
+    const int64_t rounds = ceil_div(z.strips, max64(1, budget / per_strip)), most = ceil_div(z.strips, rounds);
+    const int64_t x_plane = most * z.wide * z.pitch + kSpread, gy_plane = most * z.wide * gy_pitch + kSpread;
+    T* sums = static_cast<T*>(thread_scratch(0, (size + 36 * (x_plane + gy_plane)) * sizeof(T)));
+    T* v = sums + size;
+    T* u = v + 36 * x_plane;
+    const Padding padding = z.padding(sizeof(T));
+    for (int64_t round = 0; round < rounds; ++round) {
+      const int64_t s0 = z.strips * round / rounds, s1 = z.strips * (round + 1) / rounds;
+      parallel_for(context, s1 - s0, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t strip = begin; strip < end; ++strip) {
+          winograd_strip(z, padding, x_, s0 + strip, v + strip * z.wide * z.pitch, x_plane);
+          gradient_strip(s0 + strip, u + strip * z.wide * gy_pitch, gy_plane);
+        }
+      });
+      const RowTiles tiles(s.c);
+      TileInput<T> in;
+      in.a_stride = z.pitch, in.b_stride = gy_pitch, in.length = (s1 - s0) * z.wide;
+      parallel_for(context, 36, 1, [&](int64_t begin, int64_t end) {
+        TileInput<T> own = in;
+        for (int64_t e = begin; e < end; ++e)
+          for (int64_t j = 0; j < d.panels(); ++j)
+            for (int64_t i = 0; i < tiles.count; ++i) {
+              own.a = v + e * x_plane + tiles.begin(i);
+              own.b = u + e * gy_plane + j * kTileColumns;
+              const TileOutput<T> out{sums + (e * s.c + tiles.begin(i)) * sums_pitch() + j * kTileColumns, sums_pitch(),
+                                      static_cast<int>(min64(kTileColumns, s.k - j * kTileColumns)), round > 0, nullptr,
+                                      Activation::none};
+              run_tile_columns(tiles.rows(i), own, out);
+            }
+      });
+    }
+    constexpr int W = Vec<T>::W;
+    parallel_for(context, ceil_div(s.k, W), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t k = begin * W; k < min64(s.k, end * W); k += W)
+        for (int64_t c = 0; c < s.c; c += W)
+          finish(sums + c * sums_pitch() + k, k, c, static_cast<int>(min64(W, s.k - k)),
+                 static_cast<int>(min64(W, s.c - c)));
+    });
+  }
+
+ private:
+  static constexpr int64_t kSpread = 64 / sizeof(T);
+  int64_t sums_pitch() const { return d.panels() * kTileColumns; }
+
+  void gradient_strip(int64_t strip, T* u, int64_t plane) const {
+    const int64_t p = strip % z.high * 4;
+    const T* rows = gy_ + (strip / z.high * s.p + p) * s.q * s.k;
+    const int64_t high = min64(4, s.p - p);
+    for (int64_t square = 0; square < z.wide; ++square) {
+      const int64_t wide = min64(4, s.q - square * 4);
+      for_vectors<T>(s.k, [&](int64_t k, int count) {
+        const T* in = rows + square * 4 * s.k + k;
+        T* out = u + square * gy_pitch + k;
+        Vec<T> half[6][4];
+#pragma GCC unroll 1
+        for (int j = 0; j < 4; ++j) {
+          Vec<T> g[4], t[6];
+#pragma GCC unroll 4
+          for (int i = 0; i < 4; ++i)
+            g[i] = i < high && j < wide ? Vec<T>::load_n(in + (i * s.q + j) * s.k, count) : Vec<T>::zero();
+          Winograd<T>::gradient(g, t);
+#pragma GCC unroll 6
+          for (int i = 0; i < 6; ++i) half[i][j] = t[i];
+        }
+#pragma GCC unroll 1
+        for (int i = 0; i < 6; ++i) {
+          Vec<T> t[6];
+          Winograd<T>::gradient(half[i], t);
+#pragma GCC unroll 6
+          for (int j = 0; j < 6; ++j) t[j].store(out + (i * 6 + j) * plane);
+        }
+      });
+    }
+  }
+
+  // A block of W by W of (k, c): from sums[e][c][k] to gw[k][r][s][c].
+  void finish(const T* sums, int64_t k, int64_t c, int k_count, int c_count) const {
+    constexpr int W = Vec<T>::W;
+    Vec<T> block[9][W];
+    for (int i = 0; i < W; ++i) {
+      Vec<T> half[3][6];
+#pragma GCC unroll 1
+      for (int j = 0; j < 6; ++j) {
+        Vec<T> m[6], t[3];
+#pragma GCC unroll 6
+        for (int e = 0; e < 6; ++e)
+          m[e] = i < c_count ? Vec<T>::load_n(sums + ((e * 6 + j) * s.c + i) * sums_pitch(), k_count) : Vec<T>::zero();
+        Winograd<T>::weight(m, t);
+#pragma GCC unroll 3
+        for (int r = 0; r < 3; ++r) half[r][j] = t[r];
+      }
+#pragma GCC unroll 3
+      for (int r = 0; r < 3; ++r) {
+        Vec<T> t[3];
+        Winograd<T>::weight(half[r], t);
+#pragma GCC unroll 3
+        for (int q = 0; q < 3; ++q) block[r * 3 + q][i] = t[q];
+      }
+    }
+    for (int t = 0; t < 9; ++t) {
+      transpose(block[t]);
+      for (int i = 0; i < k_count; ++i) block[t][i].store_n(gw_ + ((k + i) * 9 + t) * s.c + c, c_count);
+    }
+  }
+
+  const Conv2dShape& s;
+  DirectShape d;
+  WinogradShape z;
+  int64_t gy_pitch = 0;
+  const T* x_;
+  const T* gy_;
+  T* gw_;
+};
+
 }  // namespace dc::DC_ISA
