@@ -1,10 +1,11 @@
-// 3 x 3 convolution, stride 1, by Winograd's F(4x4, 3x3): 36 multiplications for the 144 of a 4 x 4 square of y.
+// R x R convolution, R = 3 or 5, stride 1, by Winograd's F(M x M, R x R), M = 7 - R: 36 multiplications give an M x M
+// square of y, for which the direct sum takes M M R R (144 for R = 3, 100 for R = 5).
 //   y = A' [ sum_c (G w G') * (B' x B) ] A, * elementwise over the 36 positions e of a 6 x 6 square of x.
 // The sums over c are 36 products of [squares][c] by [c][k] with the register tile of gemm_micro.h.
 // Filters: [k / kTileColumns][e][c][kTileColumns]; x: [e][square][c]; products of one panel: [e][square][kTileColumns].
 // A task is a group of strips (rows of squares), its transformed x in L2, all filters passing over it.
 // Points 0, 1, -1, 2, -2, infinity (A. Lavin, S. Gray, Fast algorithms for convolutional neural networks, 2015).
-// The gradient of the filters is F(3x3, 4x4) with the same points: gw = C' [ sum over squares (H gy H') * (B' x B) ] C.
+// The gradient of the filters is F(R x R, M x M) with the same points: gw = A' [ sum over squares (G gy G') * (B' x B) ] A.
 // Here squares are the reduction; transformed x and gy of some squares lie in L3, each e is a task.
 // Bound by FMA; error of y about 10 times that of the direct sum: docs/kernels/conv.md.
 #pragma once
@@ -29,41 +30,31 @@ struct Winograd {
     t[4] = fnma(c(2), f, e);
     t[5] = fma(four, d[1], fnma(five, d[3], d[5]));
   }
-  // G: 3 values of a filter.
-  static DC_INLINE void filter(const V (&g)[3], V (&t)[6]) {
-    const V even = g[0] + g[2], far = fma(c(4), g[2], g[0]), two = g[1] + g[1];
-    t[0] = c(1.0 / 4) * g[0];
-    t[1] = c(-1.0 / 6) * (even + g[1]);
-    t[2] = c(-1.0 / 6) * (even - g[1]);
-    t[3] = c(1.0 / 24) * (far + two);
-    t[4] = c(1.0 / 24) * (far - two);
-    t[5] = g[2];
-  }
-  // A': 4 values of y.
-  static DC_INLINE void output(const V (&m)[6], V (&y)[4]) {
-    const V s = m[1] + m[2], d = m[1] - m[2], u = m[3] + m[4], v = m[3] - m[4];
-    y[0] = m[0] + s + u;
-    y[1] = fma(c(2), v, d);
-    y[2] = fma(c(4), u, s);
-    y[3] = fma(c(8), v, d) + m[5];
-  }
-  // H: 4 values of gy.
-  static DC_INLINE void gradient(const V (&g)[4], V (&t)[6]) {
-    const V even = g[0] + g[2], odd = g[1] + g[3];
-    const V far = fma(c(4), g[2], g[0]), far_odd = fma(c(4), g[3], g[1]), two = far_odd + far_odd;
+  // G: the polynomial with coefficients g at the six points, each times the factor that B leaves out.
+  template <int N>
+  static DC_INLINE void evaluate(const V (&g)[N], V (&t)[6]) {
+    V even = g[0], odd = g[1], far_even = g[0], far_odd = g[1] + g[1];
+#pragma GCC unroll 5
+    for (int i = 2; i < N; ++i)
+      if (i % 2 == 0)
+        even = even + g[i], far_even = fma(c(1 << i), g[i], far_even);
+      else
+        odd = odd + g[i], far_odd = fma(c(1 << i), g[i], far_odd);
     t[0] = c(1.0 / 4) * g[0];
     t[1] = c(-1.0 / 6) * (even + odd);
     t[2] = c(-1.0 / 6) * (even - odd);
-    t[3] = c(1.0 / 24) * (far + two);
-    t[4] = c(1.0 / 24) * (far - two);
-    t[5] = g[3];
+    t[3] = c(1.0 / 24) * (far_even + far_odd);
+    t[4] = c(1.0 / 24) * (far_even - far_odd);
+    t[5] = g[N - 1];
   }
-  // C': 3 values of gw.
-  static DC_INLINE void weight(const V (&m)[6], V (&y)[3]) {
+  // A': N values of a result.
+  template <int N>
+  static DC_INLINE void interpolate(const V (&m)[6], V (&y)[N]) {
     const V s = m[1] + m[2], d = m[1] - m[2], u = m[3] + m[4], v = m[3] - m[4];
     y[0] = m[0] + s + u;
-    y[1] = fma(c(2), v, d);
-    y[2] = fma(c(4), u, s) + m[5];
+#pragma GCC unroll 5
+    for (int i = 1; i < N; ++i) y[i] = i % 2 ? fma(c(1 << i), v, d) : fma(c(1 << i), u, s);
+    y[N - 1] = y[N - 1] + m[5];
   }
 
   // 6 x 6 values, `load(i, j)`, to 36, `store(e, value)`.
@@ -91,36 +82,40 @@ struct Winograd {
 
 struct WinogradShape {
   const DirectShape& d;
+  int64_t side;                // of a square of y: M
   int64_t high, wide, strips;  // squares down and across, rows of squares of all images
   int64_t pitch;               // of a square's transformed x
   explicit WinogradShape(const DirectShape& shape, int64_t value_bytes)
-      : d(shape), high(ceil_div(d.p, 4)), wide(ceil_div(d.q, 4)), strips(d.n * high),
+      : d(shape), side(7 - d.r), high(ceil_div(d.p, side)), wide(ceil_div(d.q, side)), strips(d.n * high),
         pitch(d.reduce + (d.reduce * value_bytes % 2048 ? 0 : 64 / value_bytes)) {}
+  int64_t columns() const { return side * wide + d.r - 1; }
   Padding padding(int64_t value_bytes) const {
-    return {d.h, d.w, d.c, d.pad_top, d.pad_left, 4 * high + 2, 4 * wide + 2, 1, value_bytes, false};
+    return {d.h, d.w, d.c, d.pad_top, d.pad_left, side * high + d.r - 1, columns(), 1, value_bytes, false};
   }
 };
 
 // Multiply-adds and a share for the transforms against those of the direct sum.
 static inline bool winograd_pays(const DirectShape& d) {
-  if (d.r != 3 || d.s != 3 || d.stride_h != 1 || d.stride_w != 1 || d.dilation_h != 1 || d.dilation_w != 1) return false;
+  if ((d.r != 3 && d.r != 5) || d.s != d.r || d.stride_h != 1 || d.stride_w != 1 || d.dilation_h != 1 || d.dilation_w != 1) return false;
   if (d.groups != 1 || d.reduce < 16 || d.outputs < 16 || VecF::W == 1) return false;
-  const int64_t squares = d.n * ceil_div(d.p, 4) * ceil_div(d.q, 4);
-  return squares * (40 + 2400 / d.outputs + 2400 / d.reduce) + 300 < 9 * d.n * d.p * d.q;
+  const int64_t squares = d.n * ceil_div(d.p, 7 - d.r) * ceil_div(d.q, 7 - d.r);
+  return squares * (40 + 600 / d.outputs + 600 / d.reduce) + 300 < d.r * d.s * d.n * d.p * d.q;
 }
+
+static inline int64_t winograd_filter_size(const DirectShape& d) { return 36 * d.panels() * d.reduce * kTileColumns; }
 
 // x of one strip to v[e * plane + square * pitch + c], squares counted from `first`.
 template <class T>
 static inline void winograd_strip(const WinogradShape& z, const Padding& padding, const T* x, int64_t strip, T* v,
                                   int64_t plane) {
   const DirectShape& d = z.d;
-  const int64_t columns = 4 * z.wide + 2;
+  const int64_t columns = z.columns();
   T* scratch = padding.copy ? static_cast<T*>(thread_scratch(1, 6 * columns * d.c * sizeof(T))) : nullptr;
   const Block<T> block =
-      padding.block(x + strip / z.high * d.h * d.w * d.c, strip % z.high * 4, 6, columns, scratch);
+      padding.block(x + strip / z.high * d.h * d.w * d.c, strip % z.high * z.side, 6, columns, scratch);
   for (int64_t square = 0; square < z.wide; ++square)
     for_vectors<T>(d.reduce, [&](int64_t c, int count) {
-      const T* in = block.data + square * 4 * block.pixel + c;
+      const T* in = block.data + square * z.side * block.pixel + c;
       T* out = v + square * z.pitch + c;
       if (count == Vec<T>::W)
         Winograd<T>::transform_input([&](int i, int j) { return Vec<T>::load(in + i * block.row + j * block.pixel); },
@@ -132,13 +127,13 @@ static inline void winograd_strip(const WinogradShape& z, const Padding& padding
     });
 }
 
-template <class T>
+template <class T, int R>
 class WinogradConv {
+  static constexpr int M = 7 - R;
+
  public:
   WinogradConv(const DirectShape& d, const T* x, const T* bias, T* y)
       : z(d, sizeof(T)), x_(x), bias_(bias), y_(y) {}
-
-  static int64_t filter_size(const DirectShape& d) { return 36 * d.panels() * d.reduce * kTileColumns; }
 
   // Direct panels [panel][r][s][c][kTileColumns] to [panel][e][c][kTileColumns].
   static void transform_filters(const DirectShape& d, const T* packed, T* u, Context& context) {
@@ -147,22 +142,22 @@ class WinogradConv {
     const int64_t grain = max64(W, (1 << 11) / W * W);
     parallel_for(context, d.panels() * plane, grain, [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; t += W) {
-        const T* in = packed + t / plane * 9 * plane + t % plane;
+        const T* in = packed + t / plane * R * R * plane + t % plane;
         T* out = u + t / plane * 36 * plane + t % plane;
-        Vec<T> half[6][3];
-#pragma GCC unroll 3
-        for (int j = 0; j < 3; ++j) {
-          const Vec<T> g[3] = {Vec<T>::load(in + j * plane), Vec<T>::load(in + (3 + j) * plane),
-                               Vec<T>::load(in + (6 + j) * plane)};
-          Vec<T> v[6];
-          Winograd<T>::filter(g, v);
+        Vec<T> half[6][R];
+#pragma GCC unroll 5
+        for (int j = 0; j < R; ++j) {
+          Vec<T> g[R], v[6];
+#pragma GCC unroll 5
+          for (int i = 0; i < R; ++i) g[i] = Vec<T>::load(in + (i * R + j) * plane);
+          Winograd<T>::evaluate(g, v);
 #pragma GCC unroll 6
           for (int i = 0; i < 6; ++i) half[i][j] = v[i];
         }
 #pragma GCC unroll 6
         for (int i = 0; i < 6; ++i) {
           Vec<T> v[6];
-          Winograd<T>::filter(half[i], v);
+          Winograd<T>::evaluate(half[i], v);
 #pragma GCC unroll 6
           for (int j = 0; j < 6; ++j) v[j].store(out + (i * 6 + j) * plane);
         }
@@ -218,28 +213,28 @@ class WinogradConv {
 
   void finish(const T* m, int64_t plane, int64_t strip, int64_t square, int64_t k, int n) const {
     const DirectShape& d = z.d;
-    const int64_t image = strip / z.high, p = strip % z.high * 4, q = square * 4;
-    const int rows = static_cast<int>(min64(4, d.p - p)), columns = static_cast<int>(min64(4, d.q - q));
+    const int64_t image = strip / z.high, p = strip % z.high * M, q = square * M;
+    const int rows = static_cast<int>(min64(M, d.p - p)), columns = static_cast<int>(min64(M, d.q - q));
     T* y = y_ + image * d.y_image + p * d.y_row + q * d.y_pixel + k;
     const bool relu = d.activation == Activation::relu;
     for_vectors<T>(n, [&](int64_t c, int count) {
-      Vec<T> half[4][6];
+      Vec<T> half[M][6];
 #pragma GCC unroll 1
       for (int j = 0; j < 6; ++j) {
-        Vec<T> a[6], t[4];
+        Vec<T> a[6], t[M];
 #pragma GCC unroll 6
         for (int i = 0; i < 6; ++i) a[i] = Vec<T>::load_n(m + (i * 6 + j) * plane + c, count);
-        Winograd<T>::output(a, t);
+        Winograd<T>::interpolate(a, t);
 #pragma GCC unroll 4
-        for (int i = 0; i < 4; ++i) half[i][j] = t[i];
+        for (int i = 0; i < M; ++i) half[i][j] = t[i];
       }
       const Vec<T> bias = bias_ ? Vec<T>::load_n(bias_ + k + c, count) : Vec<T>::zero();
 #pragma GCC unroll 1
       for (int i = 0; i < rows; ++i) {
-        Vec<T> t[4];
-        Winograd<T>::output(half[i], t);
+        Vec<T> t[M];
+        Winograd<T>::interpolate(half[i], t);
 #pragma GCC unroll 4
-        for (int j = 0; j < 4; ++j) {
+        for (int j = 0; j < M; ++j) {
           Vec<T> value = bias_ ? t[j] + bias : t[j];
           if (relu) value = max(Vec<T>::zero(), value);
           if (j < columns) value.store_n(y + i * d.y_row + j * d.y_pixel + c, count);
@@ -256,8 +251,10 @@ class WinogradConv {
   T* y_;
 };
 
-template <class T>
+template <class T, int R>
 class WinogradWeightGradient {
+  static constexpr int M = 7 - R;
+
  public:
   WinogradWeightGradient(const Conv2dShape& shape, const T* x, const T* gy, T* gw)
       : s(shape), d(forward_shape(shape)), z(d, sizeof(T)), x_(x), gy_(gy), gw_(gw) {
@@ -315,29 +312,29 @@ class WinogradWeightGradient {
   int64_t sums_pitch() const { return d.panels() * kTileColumns; }
 
   void gradient_strip(int64_t strip, T* u, int64_t plane) const {
-    const int64_t p = strip % z.high * 4;
+    const int64_t p = strip % z.high * M;
     const T* rows = gy_ + (strip / z.high * s.p + p) * s.q * s.k;
-    const int64_t high = min64(4, s.p - p);
+    const int64_t high = min64(M, s.p - p);
     for (int64_t square = 0; square < z.wide; ++square) {
-      const int64_t wide = min64(4, s.q - square * 4);
+      const int64_t wide = min64(M, s.q - square * M);
       for_vectors<T>(s.k, [&](int64_t k, int count) {
-        const T* in = rows + square * 4 * s.k + k;
+        const T* in = rows + square * M * s.k + k;
         T* out = u + square * gy_pitch + k;
-        Vec<T> half[6][4];
+        Vec<T> half[6][M];
 #pragma GCC unroll 1
-        for (int j = 0; j < 4; ++j) {
-          Vec<T> g[4], t[6];
+        for (int j = 0; j < M; ++j) {
+          Vec<T> g[M], t[6];
 #pragma GCC unroll 4
-          for (int i = 0; i < 4; ++i)
+          for (int i = 0; i < M; ++i)
             g[i] = i < high && j < wide ? Vec<T>::load_n(in + (i * s.q + j) * s.k, count) : Vec<T>::zero();
-          Winograd<T>::gradient(g, t);
+          Winograd<T>::evaluate(g, t);
 #pragma GCC unroll 6
           for (int i = 0; i < 6; ++i) half[i][j] = t[i];
         }
 #pragma GCC unroll 1
         for (int i = 0; i < 6; ++i) {
           Vec<T> t[6];
-          Winograd<T>::gradient(half[i], t);
+          Winograd<T>::evaluate(half[i], t);
 #pragma GCC unroll 6
           for (int j = 0; j < 6; ++j) t[j].store(out + (i * 6 + j) * plane);
         }
@@ -348,30 +345,30 @@ class WinogradWeightGradient {
   // A block of W by W of (k, c): from sums[e][c][k] to gw[k][r][s][c].
   void finish(const T* sums, int64_t k, int64_t c, int k_count, int c_count) const {
     constexpr int W = Vec<T>::W;
-    Vec<T> block[9][W];
+    Vec<T> block[R * R][W];
     for (int i = 0; i < W; ++i) {
-      Vec<T> half[3][6];
+      Vec<T> half[R][6];
 #pragma GCC unroll 1
       for (int j = 0; j < 6; ++j) {
-        Vec<T> m[6], t[3];
+        Vec<T> m[6], t[R];
 #pragma GCC unroll 6
         for (int e = 0; e < 6; ++e)
           m[e] = i < c_count ? Vec<T>::load_n(sums + ((e * 6 + j) * s.c + i) * sums_pitch(), k_count) : Vec<T>::zero();
-        Winograd<T>::weight(m, t);
-#pragma GCC unroll 3
-        for (int r = 0; r < 3; ++r) half[r][j] = t[r];
+        Winograd<T>::interpolate(m, t);
+#pragma GCC unroll 5
+        for (int r = 0; r < R; ++r) half[r][j] = t[r];
       }
-#pragma GCC unroll 3
-      for (int r = 0; r < 3; ++r) {
-        Vec<T> t[3];
-        Winograd<T>::weight(half[r], t);
-#pragma GCC unroll 3
-        for (int q = 0; q < 3; ++q) block[r * 3 + q][i] = t[q];
+#pragma GCC unroll 5
+      for (int r = 0; r < R; ++r) {
+        Vec<T> t[R];
+        Winograd<T>::interpolate(half[r], t);
+#pragma GCC unroll 5
+        for (int q = 0; q < R; ++q) block[r * R + q][i] = t[q];
       }
     }
-    for (int t = 0; t < 9; ++t) {
+    for (int t = 0; t < R * R; ++t) {
       transpose(block[t]);
-      for (int i = 0; i < k_count; ++i) block[t][i].store_n(gw_ + ((k + i) * 9 + t) * s.c + c, c_count);
+      for (int i = 0; i < k_count; ++i) block[t][i].store_n(gw_ + ((k + i) * R * R + t) * s.c + c, c_count);
     }
   }
 
