@@ -76,7 +76,7 @@ void compare(const char* what, const char* isa, const Conv2dShape& s, const std:
       if (s.activation == Activation::sigmoid) value = 1 / (1 + std::exp(-value));
       if (s.activation == Activation::tanh) value = std::tanh(value);
     }
-    CHECK(std::fabs(got[int64_t(i)] - value) <= (winograd ? 16 * largest : scale * want[i].size) * eps + scale * eps, "%s[%d] = %g, expected %g: %s", what, int(i),
+    CHECK(std::fabs(got[int64_t(i)] - value) <= (winograd ? (s.r == 3 ? 16 : 48) * largest : scale * want[i].size) * eps + scale * eps, "%s[%d] = %g, expected %g: %s", what, int(i),
           double(got[int64_t(i)]), value, describe(isa, s));
   }
 }
