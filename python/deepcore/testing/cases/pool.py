@@ -28,7 +28,7 @@ def reference_pool(x: Any, rows: list[Any], columns: list[Any], f: Any) -> Any:
     for p, r in enumerate(rows):
         for q, s in enumerate(columns):
             inside_r, inside_s = r[(r >= 0) & (r < h)], s[(s >= 0) & (s < w)]
-            y[:, p, q] = f(x[:, inside_r][:, :, inside_s].reshape(n, -1, c), len(r) * len(s))
+            y[:, p, q] = f(x[:, inside_r][:, :, inside_s].reshape(n, len(inside_r) * len(inside_s), c), len(r) * len(s))
     return y
 
 
