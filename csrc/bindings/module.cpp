@@ -36,7 +36,10 @@ PYBIND11_MODULE(_C, m) {
   dc::bind_device(m);
   dc::bind_conv(m);
   dc::bind_elementwise(m);
+  dc::bind_loss(m);
   dc::bind_movement(m);
+  dc::bind_optim(m);
+  dc::bind_random(m);
   dc::bind_reduce(m);
   dc::bind_matmul(m);
 }

@@ -2,8 +2,15 @@
 #pragma once
 #include "conv.h"
 #include "elementwise.h"
+#include "image.h"
+#include "index.h"
+#include "loss.h"
 #include "matmul.h"
 #include "movement.h"
+#include "norm.h"
+#include "optim.h"
+#include "pool.h"
+#include "random.h"
 #include "reduce.h"
 
 namespace dc {
@@ -12,7 +19,14 @@ template <class T>
 struct KernelTable {
   const ConvKernels<T>* conv;
   const ElementwiseKernels<T>* elementwise;
+  const ImageKernels<T>* image;
+  const IndexKernels<T>* index;
+  const LossKernels<T>* loss;
   const MatmulKernels<T>* matmul;
+  const NormKernels<T>* norm;
+  const OptimKernels<T>* optim;
+  const PoolKernels<T>* pool;
+  const RandomKernels<T>* random;
   const ReduceKernels<T>* reduce;
 };
 

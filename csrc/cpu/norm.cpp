@@ -1,0 +1,361 @@
+// Normalisation: y = (x - mean) * rstd * gamma + beta; see kernels/norm.h for the two views of x.
+// Slab kernels, lanes over channels. Rows are cut into chunks of about kChunkBytes, a size that fits L1/L2: a chunk is
+// read from memory once, first for its means, then from cache for its squared deviations from them. The partial
+// results of the chunks are merged in double, in the order of the chunks, with the formula of Chan, Golub and LeVeque
+// (1979), so nothing cancels and no result depends on threads. The second sweep, y = x * scale + shift, visits the
+// chunks last to first: what the first sweep left in cache is used before it is evicted.
+// Gradient: one sweep for sum(g) and sum(g * xhat) per channel, one for gx = a * g + b * x + d.
+// Row kernels: one row in cache, lanes along the row; ggamma and gbeta are column sums by chunks of rows.
+// Bound: memory bandwidth (two reads and a write forward, four reads and a write backward).
+#include "kernels/norm.h"
+
+#include "core/parallel.h"
+#include "cpu/simd/vec_int.h"
+
+namespace dc::DC_ISA {
+
+namespace {
+
+constexpr int64_t kChunkBytes = 32768;
+
+template <class T>
+int64_t chunk_rows(int64_t c) {
+  const int64_t rows = kChunkBytes / (c * static_cast<int64_t>(sizeof(T)) + 1);
+  return rows < 8 ? 8 : rows;
+}
+
+// term(row, k, m): lanes [k, k + m) of row; out[k] = sum over rows [begin, end), four rows in flight.
+template <class T, class Term>
+DC_INLINE void column_sums(int64_t begin, int64_t end, int64_t c, T* out, const Term& term) {
+  for_vectors<T>(c, [&](int64_t k, int m) {
+    Vec<T> s0 = Vec<T>::zero(), s1 = s0, s2 = s0, s3 = s0;
+    int64_t row = begin;
+    for (; row + 4 <= end; row += 4) {
+      s0 = s0 + term(row, k, m);
+      s1 = s1 + term(row + 1, k, m);
+      s2 = s2 + term(row + 2, k, m);
+      s3 = s3 + term(row + 3, k, m);
+    }
+    for (; row < end; ++row) s0 = s0 + term(row, k, m);
+    store_any(out + k, (s0 + s1) + (s2 + s3), m);
+  });
+}
+
+struct Chunks {
+  int64_t rows, per_slab, all;
+  template <class T>
+  static Chunks of(const SlabNormShape& s) {
+    const int64_t rows = chunk_rows<T>(s.c), per_slab = (s.rows + rows - 1) / rows;
+    return {rows, per_slab, per_slab * s.slabs};
+  }
+};
+
+// f(slab, chunk, first row, last row) with rows counted over all slabs.
+template <class F>
+void for_chunks(const SlabNormShape& s, const Chunks& chunks, bool backwards, Context& context, const F& f) {
+  parallel_for(context, chunks.all, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t chunk = backwards ? chunks.all - 1 - i : i;
+      const int64_t slab = chunk / chunks.per_slab, local = (chunk % chunks.per_slab) * chunks.rows;
+      const int64_t stop = local + chunks.rows < s.rows ? local + chunks.rows : s.rows;
+      f(slab, chunk, slab * s.rows + local, slab * s.rows + stop);
+    }
+  });
+}
+
+template <class T>
+T* scratch(int slot, int64_t count) {
+  return static_cast<T*>(thread_scratch(slot, static_cast<size_t>(count) * sizeof(T)));
+}
+
+// y = x * scale + shift, scale and shift: (slabs, c).
+template <class T>
+void scale_and_shift(const SlabNormShape& s, const T* x, const T* scale, const T* shift, T* y, Context& context) {
+  for_chunks(s, Chunks::of<T>(s), true, context, [&](int64_t slab, int64_t, int64_t begin, int64_t end) {
+    const T *a = scale + slab * s.c, *b = shift + slab * s.c;
+    for (int64_t row = begin; row < end; ++row) {
+      for_vectors<T>(s.c, [&](int64_t k, int m) {
+        store_any(y + row * s.c + k, fma(load_any(x + row * s.c + k, m), load_any(a + k, m), load_any(b + k, m)), m);
+      });
+    }
+  });
+}
+
+template <class T>
+void slab_apply(const SlabNormShape& s, const T* x, const T* mean, const T* rstd, const T* gamma, const T* beta, T* y,
+                Context& context) {
+  if (s.rows == 0 || s.c == 0) return;
+  T* scale = scratch<T>(3, 2 * s.slabs * s.c);
+  T* shift = scale + s.slabs * s.c;
+  const int64_t width = s.c / s.groups;
+  for (int64_t slab = 0; slab < s.slabs; ++slab) {
+    for (int64_t k = 0; k < s.c; ++k) {
+      const int64_t at = slab * s.groups + k / width;
+      const double a = static_cast<double>(rstd[at]) * (gamma ? static_cast<double>(gamma[k]) : 1.0);
+      scale[slab * s.c + k] = static_cast<T>(a);
+      shift[slab * s.c + k] =
+          static_cast<T>((beta ? static_cast<double>(beta[k]) : 0.0) - a * static_cast<double>(mean[at]));
+    }
+  }
+  scale_and_shift(s, x, scale, shift, y, context);
+}
+
+// Merges (count, mean, m2) of the chunks of one slab and of the channels of each group.
+struct Moments {
+  double count = 0, mean = 0, m2 = 0;
+  void add(double other_count, double other_mean, double other_m2) {
+    const double total = count + other_count, d = other_mean - mean;
+    mean += d * (other_count / total);
+    m2 += other_m2 + d * d * (count * other_count / total);
+    count = total;
+  }
+};
+
+template <class T>
+void slab(const SlabNormShape& s, T epsilon, const T* x, const T* gamma, const T* beta, T* y, T* mean, T* rstd,
+          T* variance, Context& context) {
+  if (s.rows == 0 || s.c == 0) return;
+  const Chunks chunks = Chunks::of<T>(s);
+  T* means = scratch<T>(4, 2 * chunks.all * s.c);
+  T* squares = means + chunks.all * s.c;
+  for_chunks(s, chunks, false, context, [&](int64_t, int64_t chunk, int64_t begin, int64_t end) {
+    T* mu = means + chunk * s.c;
+    column_sums(begin, end, s.c, mu, [&](int64_t row, int64_t k, int m) { return load_any(x + row * s.c + k, m); });
+    const T inverse = T(1) / static_cast<T>(end - begin);
+    for (int64_t k = 0; k < s.c; ++k) mu[k] *= inverse;
+    column_sums(begin, end, s.c, squares + chunk * s.c, [&](int64_t row, int64_t k, int m) {
+      const Vec<T> d = load_any(x + row * s.c + k, m) - load_any(mu + k, m);
+      return d * d;
+    });
+  });
+  const int64_t width = s.c / s.groups;
+  parallel_for(context, s.slabs * s.groups, 1 + 4096 / (chunks.per_slab * width), [&](int64_t begin, int64_t end) {
+    for (int64_t at = begin; at < end; ++at) {
+      const int64_t which = at / s.groups, channel = at % s.groups * width;
+      Moments all;
+      for (int64_t i = 0; i < chunks.per_slab; ++i) {
+        const int64_t rest = s.rows - i * chunks.rows;
+        const double count = static_cast<double>(rest < chunks.rows ? rest : chunks.rows);
+        const int64_t base = (which * chunks.per_slab + i) * s.c + channel;
+        for (int64_t k = 0; k < width; ++k)
+          all.add(count, static_cast<double>(means[base + k]), static_cast<double>(squares[base + k]));
+      }
+      const double v = all.m2 / all.count;
+      mean[at] = static_cast<T>(all.mean);
+      rstd[at] = static_cast<T>(1.0 / ::sqrt(v + static_cast<double>(epsilon)));
+      if (variance) variance[at] = static_cast<T>(v);
+    }
+  });
+  slab_apply(s, x, mean, rstd, gamma, beta, y, context);
+}
+
+// With xhat = (x - mean) * rstd and, per group of N elements, A = mean(g gamma), B = mean(g gamma xhat):
+// gx = rstd * (g gamma - A - xhat B); ggamma = sum g xhat, gbeta = sum g.
+template <class T>
+void slab_grad(const SlabNormShape& s, const T* x, const T* g, const T* mean, const T* rstd, const T* gamma, T* gx,
+               T* ggamma, T* gbeta, Context& context) {
+  if (s.rows == 0 || s.c == 0) {
+    for (int64_t k = 0; ggamma && k < s.c; ++k) ggamma[k] = gbeta[k] = T(0);
+    return;
+  }
+  const Chunks chunks = Chunks::of<T>(s);
+  const int64_t width = s.c / s.groups, slab_c = s.slabs * s.c;
+  T* partial = scratch<T>(4, 2 * chunks.all * s.c + 5 * slab_c);  // per chunk sum g, sum g * (x - mean)
+  T* partial_x = partial + chunks.all * s.c;
+  T* wide_mean = partial_x + chunks.all * s.c;  // mean of each (slab, channel)
+  T *sum_g = wide_mean + slab_c, *sum_gx = sum_g + slab_c, *b = sum_gx + slab_c, *d = b + slab_c;
+  for (int64_t i = 0; i < slab_c; ++i) wide_mean[i] = mean[i / s.c * s.groups + i % s.c / width];
+  for_chunks(s, chunks, false, context, [&](int64_t which, int64_t chunk, int64_t begin, int64_t end) {
+    const T* mu = wide_mean + which * s.c;
+    for_vectors<T>(s.c, [&](int64_t k, int m) {
+      const Vec<T> mk = load_any(mu + k, m);
+      Vec<T> s0 = Vec<T>::zero(), s1 = s0, t0 = s0, t1 = s0;
+      const T *gp = g + begin * s.c + k, *xp = x + begin * s.c + k;
+      int64_t row = begin;
+      for (; row + 2 <= end; row += 2, gp += 2 * s.c, xp += 2 * s.c) {
+        const Vec<T> g0 = load_any(gp, m), g1 = load_any(gp + s.c, m);
+        s0 = s0 + g0;
+        s1 = s1 + g1;
+        t0 = fma(g0, load_any(xp, m) - mk, t0);
+        t1 = fma(g1, load_any(xp + s.c, m) - mk, t1);
+      }
+      if (row < end) {
+        const Vec<T> g0 = load_any(gp, m);
+        s0 = s0 + g0;
+        t0 = fma(g0, load_any(xp, m) - mk, t0);
+      }
+      store_any(partial + chunk * s.c + k, s0 + s1, m);
+      store_any(partial_x + chunk * s.c + k, t0 + t1, m);
+    });
+  });
+  for (int64_t i = 0; i < slab_c; ++i) {
+    const int64_t which = i / s.c, k = i % s.c;
+    double sg = 0, sx = 0;
+    for (int64_t j = 0; j < chunks.per_slab; ++j) {
+      const int64_t at = (which * chunks.per_slab + j) * s.c + k;
+      sg += static_cast<double>(partial[at]);
+      sx += static_cast<double>(partial_x[at]);
+    }
+    sum_g[i] = static_cast<T>(sg);
+    sum_gx[i] = static_cast<T>(sx * static_cast<double>(rstd[which * s.groups + k / width]));
+  }
+  for (int64_t k = 0; ggamma && k < s.c; ++k) {
+    double sg = 0, sx = 0;
+    for (int64_t which = 0; which < s.slabs; ++which) {
+      sg += static_cast<double>(sum_g[which * s.c + k]);
+      sx += static_cast<double>(sum_gx[which * s.c + k]);
+    }
+    gbeta[k] = static_cast<T>(sg);
+    ggamma[k] = static_cast<T>(sx);
+  }
+  if (!gx) return;
+  // gx = a * g + b * (x - mean) + d; `a` overwrites sum_g.
+  const double inverse = 1.0 / (static_cast<double>(s.rows) * static_cast<double>(width));
+  for (int64_t at = 0; at < s.slabs * s.groups; ++at) {
+    const int64_t base = at / s.groups * s.c + at % s.groups * width, channel = at % s.groups * width;
+    double mean_g = 0, mean_gx = 0;
+    for (int64_t k = 0; k < width; ++k) {
+      const double weight = gamma ? static_cast<double>(gamma[channel + k]) : 1.0;
+      mean_g += weight * static_cast<double>(sum_g[base + k]);
+      mean_gx += weight * static_cast<double>(sum_gx[base + k]);
+    }
+    const double r = static_cast<double>(rstd[at]);
+    for (int64_t k = 0; k < width; ++k) {
+      sum_g[base + k] = static_cast<T>(r * (gamma ? static_cast<double>(gamma[channel + k]) : 1.0));
+      b[base + k] = static_cast<T>(-r * r * mean_gx * inverse);
+      d[base + k] = static_cast<T>(-r * mean_g * inverse);
+    }
+  }
+  const T* a = sum_g;
+  for_chunks(s, chunks, true, context, [&](int64_t which, int64_t, int64_t begin, int64_t end) {
+    const int64_t o = which * s.c;
+    for (int64_t row = begin; row < end; ++row) {
+      for_vectors<T>(s.c, [&](int64_t k, int m) {
+        const Vec<T> centred = load_any(x + row * s.c + k, m) - load_any(wide_mean + o + k, m);
+        const Vec<T> linear = fma(centred, load_any(b + o + k, m), load_any(d + o + k, m));
+        store_any(gx + row * s.c + k, fma(load_any(g + row * s.c + k, m), load_any(a + o + k, m), linear), m);
+      });
+    }
+  });
+}
+
+template <class T>
+void update_running(int64_t c, int64_t rows, T momentum, const T* mean, const T* variance, T* running_mean,
+                    T* running_variance) {
+  const T unbias = rows > 1 ? static_cast<T>(rows) / static_cast<T>(rows - 1) : T(1);
+  for (int64_t k = 0; k < c; ++k) {
+    running_mean[k] += momentum * (mean[k] - running_mean[k]);
+    running_variance[k] += momentum * (variance[k] * unbias - running_variance[k]);
+  }
+}
+
+// Sum of term(k, m) over a row of c, lanes along the row, four registers in flight. Terms past c must be zero.
+template <class T, class Term>
+DC_INLINE T row_sum(int64_t c, const Term& term) {
+  constexpr int W = Vec<T>::W;
+  Vec<T> s0 = Vec<T>::zero(), s1 = s0, s2 = s0, s3 = s0;
+  int64_t k = 0;
+  for (; k + 4 * W <= c; k += 4 * W) {
+    s0 = s0 + term(k, W);
+    s1 = s1 + term(k + W, W);
+    s2 = s2 + term(k + 2 * W, W);
+    s3 = s3 + term(k + 3 * W, W);
+  }
+  for (; k + W <= c; k += W) s0 = s0 + term(k, W);
+  if (k < c) s1 = s1 + term(k, static_cast<int>(c - k));
+  return ((s0 + s1) + (s2 + s3)).sum();
+}
+
+template <class T>
+DC_INLINE Vec<T> first_lanes(Vec<T> v, int m) {
+  return m == Vec<T>::W ? v : keep_where(lt(Vec<T>::iota(), Vec<T>::set(static_cast<T>(m))), v);
+}
+
+template <class T>
+void row_norm(int64_t rows, int64_t c, T epsilon, const T* x, const T* gamma, const T* beta, T* y, T* mean, T* rstd,
+              Context& context) {
+  if (c == 0) return;
+  parallel_for(context, rows, 1 + 16384 / c, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const T* from = x + row * c;
+      T* to = y + row * c;
+      const T mu = row_sum<T>(c, [&](int64_t k, int m) { return load_any(from + k, m); }) / static_cast<T>(c);
+      const Vec<T> centre = Vec<T>::set(mu);
+      const T square = row_sum<T>(c, [&](int64_t k, int m) {
+        const Vec<T> d = first_lanes(load_any(from + k, m) - centre, m);
+        return d * d;
+      });
+      const T r = static_cast<T>(
+          1.0 / ::sqrt(static_cast<double>(square) / static_cast<double>(c) + static_cast<double>(epsilon)));
+      const Vec<T> scale = Vec<T>::set(r), zero = Vec<T>::zero(), one = Vec<T>::set(T(1));
+      for_vectors<T>(c, [&](int64_t k, int m) {
+        const Vec<T> hat = (load_any(from + k, m) - centre) * scale;
+        store_any(to + k, fma(hat, gamma ? load_any(gamma + k, m) : one, beta ? load_any(beta + k, m) : zero), m);
+      });
+      mean[row] = mu;
+      rstd[row] = r;
+    }
+  });
+}
+
+template <class T>
+void row_norm_grad(int64_t rows, int64_t c, const T* x, const T* g, const T* mean, const T* rstd, const T* gamma, T* gx,
+                   T* ggamma, T* gbeta, Context& context) {
+  if (c == 0) return;
+  const int64_t step = chunk_rows<T>(c), chunks = (rows + step - 1) / step;
+  T* partial = ggamma ? scratch<T>(4, 2 * chunks * c) : nullptr;
+  parallel_for(context, chunks, 1, [&](int64_t first, int64_t last) {
+    for (int64_t chunk = first; chunk < last; ++chunk) {
+      const int64_t begin = chunk * step, end = begin + step < rows ? begin + step : rows;
+      for (int64_t row = begin; gx && row < end; ++row) {
+        const T *xr = x + row * c, *gr = g + row * c;
+        const Vec<T> centre = Vec<T>::set(mean[row]), scale = Vec<T>::set(rstd[row]), one = Vec<T>::set(T(1));
+        const auto weighted = [&](int64_t k, int m) {
+          return load_any(gr + k, m) * (gamma ? load_any(gamma + k, m) : one);
+        };
+        const T a = row_sum<T>(c, weighted) / static_cast<T>(c);
+        const T b = row_sum<T>(c,
+                               [&](int64_t k, int m) {
+                                 return first_lanes(weighted(k, m) * ((load_any(xr + k, m) - centre) * scale), m);
+                               }) /
+                    static_cast<T>(c);
+        for_vectors<T>(c, [&](int64_t k, int m) {
+          const Vec<T> hat = (load_any(xr + k, m) - centre) * scale;
+          store_any(gx + row * c + k, scale * (weighted(k, m) - Vec<T>::set(a) - hat * Vec<T>::set(b)), m);
+        });
+      }
+      if (!partial) continue;
+      column_sums(begin, end, c, partial + 2 * chunk * c,
+                  [&](int64_t row, int64_t k, int m) { return load_any(g + row * c + k, m); });
+      column_sums(begin, end, c, partial + (2 * chunk + 1) * c, [&](int64_t row, int64_t k, int m) {
+        return load_any(g + row * c + k, m) *
+               ((load_any(x + row * c + k, m) - Vec<T>::set(mean[row])) * Vec<T>::set(rstd[row]));
+      });
+    }
+  });
+  if (!partial) return;
+  parallel_for(context, c, 1 + 16384 / (chunks + 1), [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k) {
+      double sg = 0, sx = 0;
+      for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+        sg += static_cast<double>(partial[2 * chunk * c + k]);
+        sx += static_cast<double>(partial[(2 * chunk + 1) * c + k]);
+      }
+      gbeta[k] = static_cast<T>(sg);
+      ggamma[k] = static_cast<T>(sx);
+    }
+  });
+}
+
+}  // namespace
+
+extern const NormKernels<float> norm_f32;
+const NormKernels<float> norm_f32 = {slab<float>,           slab_apply<float>, slab_grad<float>,
+                                     update_running<float>, row_norm<float>,   row_norm_grad<float>};
+#ifdef DC_ISA_SCALAR
+extern const NormKernels<double> norm_f64;
+const NormKernels<double> norm_f64 = {slab<double>,           slab_apply<double>, slab_grad<double>,
+                                      update_running<double>, row_norm<double>,   row_norm_grad<double>};
+#endif
+
+}  // namespace dc::DC_ISA
