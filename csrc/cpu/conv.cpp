@@ -1,10 +1,16 @@
 // Convolution, NHWC: kernels/conv.h has the formula. Chooses among
 //   1x1, stride 1, no padding: a GEMM over all pixels (matmul.cpp);
+//   one input channel per group: lanes over channels (conv_depthwise.h);
+//   gradient of an input with few channels: lanes over pixels (conv_thin.h);
+//   3x3 and 5x5, stride 1, with channels enough: Winograd (conv_winograd.h);
 //   everything else: register tiles over windows (conv_direct.h, conv_weight.h).
 #include "kernels/conv.h"
 
+#include "cpu/conv_depthwise.h"
 #include "cpu/conv_direct.h"
+#include "cpu/conv_thin.h"
 #include "cpu/conv_weight.h"
+#include "cpu/conv_winograd.h"
 
 namespace dc::DC_ISA {
 
@@ -25,6 +31,20 @@ bool pointwise(const Conv2dShape& s) {
          s.groups == 1 && s.p == s.h && s.q == s.w;
 }
 
+// packed: the direct panels, with room for the transformed ones behind them.
+template <class T>
+void winograd(const DirectShape& d, const T* x, T* packed, const T* bias, T* y, Context& context) {
+  T* u = packed + d.packed_size();
+  const auto run = [&]<int R>() {
+    WinogradConv<T, R>::transform_filters(d, packed, u, context);
+    WinogradConv<T, R>(d, x, bias, y).compute(u, context);
+  };
+  if (d.r == 3)
+    run.template operator()<3>();
+  else
+    run.template operator()<5>();
+}
+
 template <class T>
 void forward(const Conv2dShape& s, const T* x, const T* w, const T* bias, T* y, Context& context) {
   if (pointwise(s)) {
@@ -34,7 +54,12 @@ void forward(const Conv2dShape& s, const T* x, const T* w, const T* bias, T* y, 
     g.activation = s.activation;
     return matmul_of(x).gemm(g, x, w, nullptr, bias, y, context);
   }
-  direct_forward(s, x, w, bias, y, context);
+  if (is_depthwise(s)) return depthwise_forward(s, x, w, bias, y, context);
+  const DirectShape d = forward_shape(s);
+  if (!winograd_pays(d)) return direct_forward(s, x, w, bias, y, context);
+  T* packed = static_cast<T*>(thread_scratch(0, (d.packed_size() + winograd_filter_size(d)) * sizeof(T)));
+  pack_filters(d, w, packed, context);
+  winograd(d, x, packed, bias, y, context);
 }
 
 template <class T>
@@ -45,12 +70,26 @@ void grad_input(const Conv2dShape& s, const T* gy, const T* w, T* gx, Context& c
     g.a_row = s.k, g.a_col = 1, g.b_row = s.c, g.b_col = 1, g.c_row = s.c;
     return matmul_of(gy).gemm(g, gy, w, nullptr, nullptr, gx, context);
   }
-  direct_grad_input(s, gy, w, gx, context);
+  if (is_depthwise(s)) return depthwise_grad_input(s, gy, w, gx, context);
+  if (thin_pays(s)) return ThinInputGradient<T>(s, gy, w, gx).compute(context);
+  const PhaseTaps v(0, s.h, s.r, 1, s.pad_top, s.dilation_h), u(0, s.w, s.s, 1, s.pad_left, s.dilation_w);
+  const DirectShape d = phase_shape(s, v, u);
+  if (s.stride_h != 1 || s.stride_w != 1 || !winograd_pays(d)) return direct_grad_input(s, gy, w, gx, context);
+  T* packed = static_cast<T*>(thread_scratch(0, (d.packed_size() + winograd_filter_size(d)) * sizeof(T)));
+  pack_phase(s, d, v, u, w, packed, context);
+  winograd(d, gy, packed, static_cast<const T*>(nullptr), gx, context);
 }
 
 template <class T>
 void grad_weight(const Conv2dShape& s, const T* x, const T* gy, T* gw, Context& context) {
-  WeightGradient<T>(s, x, gy, gw).compute(context);
+  if (is_depthwise(s))
+    depthwise_grad_weight(s, x, gy, gw, context);
+  else if (winograd_pays(forward_shape(s)) && s.r == 3)
+    WinogradWeightGradient<T, 3>(s, x, gy, gw).compute(context);
+  else if (winograd_pays(forward_shape(s)))
+    WinogradWeightGradient<T, 5>(s, x, gy, gw).compute(context);
+  else
+    WeightGradient<T>(s, x, gy, gw).compute(context);
 }
 
 }  // namespace

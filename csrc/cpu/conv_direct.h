@@ -70,7 +70,6 @@ class DirectConv {
     TileInput<T> in;
     in.a_stride = d.stride_w * block.pixel;
     in.b_stride = kTileColumns;
-    in.outer = d.r;
     in.a_outer = d.dilation_h * block.row;
     in.length = d.reduce, in.inner = d.s, in.a_inner = d.dilation_w * block.pixel;
     if (d.dilation_w == 1 && block.pixel == d.reduce) in.length = d.s * d.reduce, in.inner = 1;
@@ -78,16 +77,24 @@ class DirectConv {
     for (int64_t j = panel0; j < panel1; ++j) {
       const int64_t group = j / d.panels(), column = j % d.panels() * kTileColumns;
       const int64_t k = group * d.outputs + column;
-      in.b = packed_ + j * d.terms() * kTileColumns;
+      const T* panel = packed_ + j * d.terms() * kTileColumns;
       TileOutput<T> out{nullptr, d.y_pixel, static_cast<int>(min64(kTileColumns, d.outputs - column)), false,
                         bias_ ? bias_ + k : nullptr, d.activation};
-      for (int64_t p = p0; p < p1; ++p)
+      for (int64_t p = p0; p < p1; ++p) {
+        // Filter rows that meet the image; the others would add zeros.
+        const int64_t top = p * d.stride_h - d.pad_top;
+        const int64_t r0 = top < 0 ? min64(d.r, ceil_div(-top, d.dilation_h)) : 0;
+        const int64_t r1 = max64(r0, min64(d.r, d.h > top ? ceil_div(d.h - top, d.dilation_h) : 0));
+        in.outer = r1 - r0;
+        in.b = panel + r0 * d.s * d.reduce * kTileColumns;
         for (int64_t i = 0; i < tiles.count; ++i) {
           const int64_t q = tiles.begin(i);
-          in.a = block.data + (p - p0) * d.stride_h * block.row + q * d.stride_w * block.pixel + group * d.reduce;
+          in.a = block.data + ((p - p0) * d.stride_h + r0 * d.dilation_h) * block.row + q * d.stride_w * block.pixel +
+                 group * d.reduce;
           out.c = y_ + image * d.y_image + p * d.y_row + q * d.y_pixel + k;
           run_tile_rows(tiles.rows(i), in, out);
         }
+      }
     }
   }
 
@@ -177,52 +184,69 @@ struct PhaseTaps {
   }
 };
 
-// gx for the pixels of one phase is a convolution of gy, stride 1, with the taps above in reverse order.
+// The convolution of gy, stride 1, that gives gx at the pixels of one phase: the taps above in reverse order.
+// Reversed tap t' = count - 1 - t reads row i + shift - (count - 1) dilation + t' dilation.
+static inline DirectShape phase_shape(const Conv2dShape& s, const PhaseTaps& v, const PhaseTaps& u) {
+  return {s.n, s.p, s.q, s.k, s.groups, s.k / s.groups, s.c / s.groups, v.count, u.count, 1, 1, v.dilation, u.dilation,
+          (v.count - 1) * v.dilation - v.shift, (u.count - 1) * u.dilation - u.shift,
+          v.positions, u.positions, s.h * s.w * s.c, s.stride_h * s.w * s.c, s.stride_w * s.c, Activation::none};
+}
+
+// Panels of the filters of one phase.
+template <class T>
+static inline void pack_phase(const Conv2dShape& s, const DirectShape& d, const PhaseTaps& v, const PhaseTaps& u,
+                              const T* w, T* packed, Context& context) {
+  const int64_t cg = d.outputs, kg = d.reduce, filter = s.r * s.s * cg;
+  parallel_for(context, d.groups * d.panels(), ceil_div(1 << 14, max64(1, d.terms() * kTileColumns)),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t j = begin; j < end; ++j) {
+                   const int64_t group = j / d.panels(), column = j % d.panels() * kTileColumns;
+                   T* dst = packed + j * d.terms() * kTileColumns;
+                   for (int64_t y = 0; y < d.r; ++y)
+                     for (int64_t x = 0; x < d.s; ++x, dst += kg * kTileColumns) {
+                       const int64_t r = v.first + (v.count - 1 - y) * v.step;
+                       const int64_t c = u.first + (u.count - 1 - x) * u.step;
+                       pack_b_panel(w + group * kg * filter + (r * s.s + c) * cg + column, filter, 1, kg,
+                                    min64(kTileColumns, cg - column), dst);
+                     }
+                 }
+               });
+}
+
+template <class T>
+static inline void clear_phase(const Conv2dShape& s, const PhaseTaps& v, const PhaseTaps& u, T* gx) {
+  for (int64_t n = 0; n < s.n; ++n)
+    for (int64_t i = 0; i < v.positions; ++i)
+      for (int64_t j = 0; j < u.positions; ++j)
+        memset(gx + ((n * s.h + i * s.stride_h) * s.w + j * s.stride_w) * s.c, 0, s.c * sizeof(T));
+}
+
 template <class T>
 static inline void direct_grad_input(const Conv2dShape& s, const T* gy, const T* w, T* gx, Context& context) {
-  const int64_t cg = s.c / s.groups, kg = s.k / s.groups;
   for (int64_t a = 0; a < min64(s.stride_h, s.h); ++a)
     for (int64_t b = 0; b < min64(s.stride_w, s.w); ++b) {
       const PhaseTaps v(a, s.h, s.r, s.stride_h, s.pad_top, s.dilation_h);
       const PhaseTaps u(b, s.w, s.s, s.stride_w, s.pad_left, s.dilation_w);
       T* out = gx + (a * s.w + b) * s.c;
-      if (v.count * u.count * kg == 0) {
-        for (int64_t n = 0; n < s.n; ++n)
-          for (int64_t i = 0; i < v.positions; ++i)
-            for (int64_t j = 0; j < u.positions; ++j)
-              memset(out + n * s.h * s.w * s.c + (i * s.stride_h * s.w + j * s.stride_w) * s.c, 0, s.c * sizeof(T));
+      if (v.count * u.count * s.k * s.p * s.q == 0) {
+        clear_phase(s, v, u, out);
         continue;
       }
-      // Reversed tap t' = count - 1 - t reads row i + shift - (count - 1) dilation + t' dilation.
-      const DirectShape d{s.n, s.p, s.q, s.k, s.groups, kg, cg, v.count, u.count, 1, 1, v.dilation, u.dilation,
-                          (v.count - 1) * v.dilation - v.shift, (u.count - 1) * u.dilation - u.shift,
-                          v.positions, u.positions, s.h * s.w * s.c, s.stride_h * s.w * s.c, s.stride_w * s.c,
-                          Activation::none};
+      const DirectShape d = phase_shape(s, v, u);
       T* packed = static_cast<T*>(thread_scratch(0, d.packed_size() * sizeof(T)));
-      const int64_t tap = s.r * s.s * cg;
-      parallel_for(context, d.groups * d.panels(), ceil_div(1 << 14, max64(1, d.terms() * kTileColumns)),
-                   [&](int64_t begin, int64_t end) {
-                     for (int64_t j = begin; j < end; ++j) {
-                       const int64_t group = j / d.panels(), column = j % d.panels() * kTileColumns;
-                       T* dst = packed + j * d.terms() * kTileColumns;
-                       for (int64_t y = 0; y < d.r; ++y)
-                         for (int64_t x = 0; x < d.s; ++x, dst += kg * kTileColumns) {
-                           const int64_t r = v.first + (v.count - 1 - y) * v.step;
-                           const int64_t c = u.first + (u.count - 1 - x) * u.step;
-                           pack_b_panel(w + group * kg * tap + (r * s.s + c) * cg + column, tap, 1, kg,
-                                        min64(kTileColumns, cg - column), dst);
-                         }
-                     }
-                   });
+      pack_phase(s, d, v, u, w, packed, context);
       DirectConv<T>(d, gy, packed, nullptr, out).compute(context);
     }
 }
 
+static inline DirectShape forward_shape(const Conv2dShape& s) {
+  return {s.n, s.h, s.w, s.c, s.groups, s.c / s.groups, s.k / s.groups, s.r, s.s, s.stride_h, s.stride_w,
+          s.dilation_h, s.dilation_w, s.pad_top, s.pad_left, s.p, s.q, s.p * s.q * s.k, s.q * s.k, s.k, s.activation};
+}
+
 template <class T>
 static inline void direct_forward(const Conv2dShape& s, const T* x, const T* w, const T* bias, T* y, Context& context) {
-  const DirectShape d{s.n, s.h, s.w, s.c, s.groups, s.c / s.groups, s.k / s.groups, s.r, s.s, s.stride_h, s.stride_w,
-                      s.dilation_h, s.dilation_w, s.pad_top, s.pad_left, s.p, s.q, s.p * s.q * s.k, s.q * s.k, s.k,
-                      s.activation};
+  const DirectShape d = forward_shape(s);
   T* packed = static_cast<T*>(thread_scratch(0, d.packed_size() * sizeof(T)));
   pack_filters(d, w, packed, context);
   DirectConv<T>(d, x, packed, bias, y).compute(context);

@@ -82,7 +82,7 @@ class WeightGradient {
     const RowTiles tiles(run);
     TileInput<T> in;
     in.a_stride = s.stride_w * block.pixel;
-    in.length = s.q, in.outer = p1 - p0, in.a_outer = s.stride_h * block.row;
+    in.length = s.q, in.a_outer = s.stride_h * block.row;
     for (int64_t item = first; item < last; ++item) {
       const int64_t r = item % s.r, j = item / s.r % panels, g = item / (s.r * panels);
       const int64_t column = j * kTileColumns, n = min64(kTileColumns, kg - column);
@@ -94,10 +94,16 @@ class WeightGradient {
       } else {
         in.b = gy + g * kg + column, in.b_stride = s.k;
       }
+      // Rows of gy whose window row r meets the image; the others would add zeros.
+      const int64_t shift = s.pad_top - r * s.dilation_h;
+      const int64_t from = max64(p0, min64(p1, shift > 0 ? ceil_div(shift, s.stride_h) : 0));
+      const int64_t to = max64(from, min64(p1, s.h + shift > 0 ? ceil_div(s.h + shift, s.stride_h) : 0));
+      in.outer = to - from;
+      in.b += (from - p0) * s.q * in.b_stride;
       for (int64_t v = 0; v < runs; ++v)
         for (int64_t i = 0; i < tiles.count; ++i) {
           const int64_t at = tiles.begin(i);
-          in.a = block.data + r * s.dilation_h * block.row + v * s.dilation_w * block.pixel + g * cg + at;
+          in.a = block.data + ((from - p0) * s.stride_h + r * s.dilation_h) * block.row + v * s.dilation_w * block.pixel + g * cg + at;
           const TileOutput<T> out{sums + (g * terms + r * s.s * cg + v * cg + at) * pitch + column, pitch,
                                   static_cast<int>(n), load, nullptr, Activation::none};
           run_tile_columns(tiles.rows(i), in, out);

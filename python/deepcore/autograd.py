@@ -198,14 +198,14 @@ def primitive(function: Callable[..., Any]) -> Primitive:
 
 
 def defvjp(op: Primitive, *rules: Rule | None, saves: str = "") -> None:
-    """Give `op` one rule per argument. `saves` names the arguments the rules read ('y' is the output)."""
+    """Give `op` one rule per argument. `saves` names the arguments the rules read ('y': the output, unless an argument)."""
     names = saves.split()
     unknown = [n for n in names if n != "y" and n not in op.names]
     if unknown:
         raise ValueError(f"{op.name}: saves names unknown arguments {unknown}")
     op.rules = rules
-    op.saved_args = frozenset(op.names.index(n) for n in names if n != "y")
-    op.saves_output = "y" in names
+    op.saved_args = frozenset(op.names.index(n) for n in names if n in op.names)
+    op.saves_output = "y" in names and "y" not in op.names
 
 
 def fused(

@@ -11,11 +11,15 @@ from deepcore.ops.elementwise import (
     power, reciprocal, relu, round, rsqrt, sigmoid, sign, silu, sin, softplus, sqrt, square, step, subtract, tanh,
     where,
 )  # fmt: skip
+from deepcore.ops.loss import (
+    bce_with_logits, huber_loss, kl_div, l1_loss, log_softmax, mse_loss, softmax, softmax_cross_entropy,
+)  # fmt: skip
 from deepcore.ops.matmul import linear, matmul
 from deepcore.ops.movement import (
     astype, broadcast_to, concatenate, contiguous, expand_dims, flip, getitem, iterate, narrow, pad, reshape, split,
     squeeze, stack, swap_axes, transpose,
 )  # fmt: skip
+from deepcore.ops.random import dropout
 from deepcore.ops.reduce import logsumexp, max, mean, min, norm, prod, sum, var
 from deepcore.tensor import Tensor, as_tensor
 
@@ -40,10 +44,12 @@ def _attach() -> None:
 _attach()
 
 __all__ = [
-    "absolute", "add", "astype", "broadcast_to", "ceil", "clamp", "concatenate", "contiguous", "conv2d", "conv_transpose2d", "cos", "divide", "elu",
-    "equal", "erf", "exp", "expand_dims", "expm1", "flip", "floor", "gelu", "getitem", "greater", "greater_equal",
-    "hard_sigmoid", "isfinite", "leaky_relu", "less", "less_equal", "linear", "log", "log1p", "logsumexp", "matmul",
-    "max", "maximum", "mean", "min", "minimum", "multiply", "narrow", "negative", "norm", "not_equal", "pad", "power",
-    "prod", "reciprocal", "relu", "reshape", "round", "rsqrt", "sigmoid", "sign", "silu", "sin", "softplus", "split",
-    "sqrt", "square", "squeeze", "stack", "step", "subtract", "sum", "swap_axes", "tanh", "transpose", "var", "where",
+    "absolute", "add", "astype", "bce_with_logits", "broadcast_to", "ceil", "clamp", "concatenate", "contiguous",
+    "conv2d", "conv_transpose2d", "cos", "divide", "dropout", "elu", "equal", "erf", "exp", "expand_dims", "expm1",
+    "flip", "floor", "gelu", "getitem", "greater", "greater_equal", "hard_sigmoid", "huber_loss", "isfinite",
+    "kl_div", "l1_loss", "leaky_relu", "less", "less_equal", "linear", "log", "log1p", "log_softmax", "logsumexp",
+    "matmul", "max", "maximum", "mean", "min", "minimum", "mse_loss", "multiply", "narrow", "negative", "norm",
+    "not_equal", "pad", "power", "prod", "reciprocal", "relu", "reshape", "round", "rsqrt", "sigmoid", "sign", "silu",
+    "sin", "softmax", "softmax_cross_entropy", "softplus", "split", "sqrt", "square", "squeeze", "stack", "step",
+    "subtract", "sum", "swap_axes", "tanh", "transpose", "var", "where",
 ]  # fmt: skip
