@@ -21,6 +21,12 @@ from pathlib import Path
 
 STUB = Path(__file__).resolve().parent.parent / "python" / "deepcore" / "_C.pyi"
 HEAD = '"""Kernels and arrays of deepcore. Private: use the Python package. Written by tools/stubs.py."""\n'
+IMPORTS = """
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+"""
 SPELLINGS = [
     (r"typing\.SupportsFloat( \| typing\.SupportsIndex)?", "float"),
     (r"typing\.SupportsInt( \| typing\.SupportsIndex)?", "int"),
@@ -49,11 +55,26 @@ def generate() -> str:
         text = re.sub(pattern, spelling, text)
     if "__version__" not in text:
         text = "__version__: str\n" + text
-    imports = ["from __future__ import annotations", "", "from collections.abc import Sequence", "from typing import Any"]
+    imports = [
+        "from __future__ import annotations",
+        "",
+        "from collections.abc import Sequence",
+        "from typing import Any",
+    ]
     if "numpy.typing" in text:
         imports += ["", "import numpy.typing"]
     text = HEAD + "\n" + "\n".join(imports) + "\n\n" + text
-    ruff = [sys.executable, "-m", "ruff", "format", "--stdin-filename", "_C.pyi", "-"]
+    ruff = [
+        sys.executable,
+        "-m",
+        "ruff",
+        "format",
+        "--config",
+        str(STUB.parents[2] / "pyproject.toml"),
+        "--stdin-filename",
+        "_C.pyi",
+        "-",
+    ]
     return subprocess.run(ruff, input=text, capture_output=True, text=True, check=True, cwd=STUB.parent).stdout
 
 
