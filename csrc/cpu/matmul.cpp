@@ -237,7 +237,7 @@ struct Product {
       vector(true, context);
     } else if (s.m == 1 && !packed_b) {
       vector(false, context);
-    } else if (s.m <= s.n || s.m <= 10 * kTileRows) {
+    } else if (s.m <= s.n || (s.m <= 10 * kTileRows && 2 * panels >= tiles.count)) {
       columns_private(context);
     } else {
       rows_private(context);

@@ -1,10 +1,10 @@
 // Convolution of every instruction set this CPU has against loops in double precision.
 #include "check.h"
+#include "core/context.h"
 #include "core/parallel.h"
 #include "kernels/conv.h"
 
 namespace dc {
-Context& test_context();
 namespace scalar {
 extern const ConvKernels<float> conv_f32;
 extern const ConvKernels<double> conv_f64;
@@ -105,10 +105,10 @@ void run(const char* isa, const ConvKernels<T>& kernels, const Conv2dShape& s, b
     compare(what, isa, s, want, a, b, scale);
   };
   twice("forward", y, [&](T* out) {
-    kernels.forward(s, x.data(), w.data(), with_bias ? bias.data() : nullptr, out, test_context());
+    kernels.forward(s, x.data(), w.data(), with_bias ? bias.data() : nullptr, out, context(Device{}));
   });
-  twice("grad_input", gx, [&](T* out) { kernels.grad_input(s, gy.data(), w.data(), out, test_context()); });
-  twice("grad_weight", gw, [&](T* out) { kernels.grad_weight(s, x.data(), gy.data(), out, test_context()); });
+  twice("grad_input", gx, [&](T* out) { kernels.grad_input(s, gy.data(), w.data(), out, context(Device{})); });
+  twice("grad_weight", gw, [&](T* out) { kernels.grad_weight(s, x.data(), gy.data(), out, context(Device{})); });
 }
 
 Conv2dShape shape(int64_t n, int64_t h, int64_t w, int64_t c, int64_t k, int64_t r, int64_t t, int64_t stride,

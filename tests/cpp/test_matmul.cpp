@@ -1,10 +1,10 @@
 // GEMM of every instruction set this CPU has against a loop in double precision.
 #include "check.h"
+#include "core/context.h"
 #include "core/parallel.h"
 #include "kernels/matmul.h"
 
 namespace dc {
-Context& test_context();
 namespace scalar {
 extern const MatmulKernels<float> matmul_f32;
 extern const MatmulKernels<double> matmul_f64;
@@ -66,13 +66,13 @@ void run(const char* isa, const MatmulKernels<T>& kernels, const Case& t, uint64
   const auto before = c;
   auto packed = Ringed<T>::output(t.packed ? kernels.packed_b_size(t.k, t.n) : 0);
   if (t.packed) {
-    kernels.pack_b(s, b.data(), packed.data(), test_context());
+    kernels.pack_b(s, b.data(), packed.data(), context(Device{}));
     CHECK(packed.intact(), "pack_b wrote outside");
   }
   const auto call = [&](int threads, Ringed<T>& out) {
     set_thread_count(threads);
     kernels.gemm(s, a.data(), t.packed ? nullptr : b.data(), t.packed ? packed.data() : nullptr,
-                 t.bias ? bias.data() : nullptr, out.data(), test_context());
+                 t.bias ? bias.data() : nullptr, out.data(), context(Device{}));
   };
   auto c1 = before;
   call(2, c);
@@ -119,7 +119,7 @@ void special_values(const char* isa, const MatmulKernels<T>& kernels) {
       a.data()[bad * k + 5] = std::numeric_limits<T>::infinity();
       auto c = Ringed<T>::output(m * n);
       const MatmulShape s{.m = m, .n = n, .k = k, .a_row = k, .a_col = 1, .b_row = n, .b_col = 1, .c_row = n};
-      kernels.gemm(s, a.data(), b.data(), nullptr, nullptr, c.data(), test_context());
+      kernels.gemm(s, a.data(), b.data(), nullptr, nullptr, c.data(), context(Device{}));
       for (int64_t i = 0; i < m; ++i)
         for (int64_t j = 0; j < n; ++j)
           CHECK((i == bad) == bool(std::isinf(c[i * n + j])), "%s m %d n %d (%d, %d)", isa, int(m), int(n), int(i), int(j));
