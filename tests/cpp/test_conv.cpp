@@ -25,11 +25,12 @@ namespace {
 
 const char* describe(const char* isa, const Conv2dShape& s) {
   static char text[256];
-  std::snprintf(text, sizeof text,
-                "%s x (%d, %d, %d, %d) w (%d, %d, %d) y (%d, %d) stride %d %d pad %d %d dilation %d %d groups %d act %d", isa,
-                int(s.n), int(s.h), int(s.w), int(s.c), int(s.k), int(s.r), int(s.s), int(s.p), int(s.q),
-                int(s.stride_h), int(s.stride_w), int(s.pad_top), int(s.pad_left), int(s.dilation_h),
-                int(s.dilation_w), int(s.groups), int(s.activation));
+  std::snprintf(
+      text, sizeof text,
+      "%s x (%d, %d, %d, %d) w (%d, %d, %d) y (%d, %d) stride %d %d pad %d %d dilation %d %d groups %d act %d", isa,
+      int(s.n), int(s.h), int(s.w), int(s.c), int(s.k), int(s.r), int(s.s), int(s.p), int(s.q), int(s.stride_h),
+      int(s.stride_w), int(s.pad_top), int(s.pad_left), int(s.dilation_h), int(s.dilation_w), int(s.groups),
+      int(s.activation));
   return text;
 }
 
@@ -76,8 +77,9 @@ void compare(const char* what, const char* isa, const Conv2dShape& s, const std:
       if (s.activation == Activation::sigmoid) value = 1 / (1 + std::exp(-value));
       if (s.activation == Activation::tanh) value = std::tanh(value);
     }
-    CHECK(std::fabs(got[int64_t(i)] - value) <= (winograd ? (s.r == 3 ? 16 : 48) * largest : scale * want[i].size) * eps + scale * eps, "%s[%d] = %g, expected %g: %s", what, int(i),
-          double(got[int64_t(i)]), value, describe(isa, s));
+    CHECK(std::fabs(got[int64_t(i)] - value) <=
+              (winograd ? (s.r == 3 ? 16 : 48) * largest : scale * want[i].size) * eps + scale * eps,
+          "%s[%d] = %g, expected %g: %s", what, int(i), double(got[int64_t(i)]), value, describe(isa, s));
   }
 }
 
@@ -146,7 +148,8 @@ void all(const char* isa, const ConvKernels<T>& kernels) {
     s.p = 1 + random.below(12), s.q = 1 + random.below(random.below(2) ? 35 : 6);
     const int64_t rows = (s.p - 1) * s.stride_h + (s.r - 1) * s.dilation_h + 1;
     const int64_t cols = (s.q - 1) * s.stride_w + (s.s - 1) * s.dilation_w + 1;
-    s.h = rows - s.pad_top + random.below(3) - random.below(3), s.w = cols - s.pad_left + random.below(3) - random.below(3);
+    s.h = rows - s.pad_top + random.below(3) - random.below(3),
+    s.w = cols - s.pad_left + random.below(3) - random.below(3);
     if (s.h < 1) s.h = 1;
     if (s.w < 1) s.w = 1;
     s.activation = static_cast<Activation>(random.below(4));
