@@ -65,14 +65,18 @@ Device device_from(const std::string& text);
 std::string device_name(Device device);
 
 void bind_array(py::module_& m);
-void bind_device(py::module_& m);
 void bind_conv(py::module_& m);
+void bind_device(py::module_& m);
 void bind_elementwise(py::module_& m);
+void bind_image(py::module_& m);
+void bind_index(py::module_& m);
 void bind_loss(py::module_& m);
-void bind_optim(py::module_& m);
-void bind_random(py::module_& m);
-void bind_movement(py::module_& m);
-void bind_reduce(py::module_& m);
 void bind_matmul(py::module_& m);
+void bind_movement(py::module_& m);
+void bind_norm(py::module_& m);
+void bind_optim(py::module_& m);
+void bind_pool(py::module_& m);
+void bind_random(py::module_& m);
+void bind_reduce(py::module_& m);
 
 }  // namespace dc

@@ -33,13 +33,17 @@ PYBIND11_MODULE(_C, m) {
   m.attr("__version__") = DC_VERSION;
   py::register_exception_translator(translate);
   dc::bind_array(m);
-  dc::bind_device(m);
   dc::bind_conv(m);
+  dc::bind_device(m);
   dc::bind_elementwise(m);
+  dc::bind_image(m);
+  dc::bind_index(m);
   dc::bind_loss(m);
+  dc::bind_matmul(m);
   dc::bind_movement(m);
+  dc::bind_norm(m);
   dc::bind_optim(m);
+  dc::bind_pool(m);
   dc::bind_random(m);
   dc::bind_reduce(m);
-  dc::bind_matmul(m);
 }

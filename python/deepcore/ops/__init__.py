@@ -11,6 +11,12 @@ from deepcore.ops.elementwise import (
     power, reciprocal, relu, round, rsqrt, sigmoid, sign, silu, sin, softplus, sqrt, square, step, subtract, tanh,
     where,
 )  # fmt: skip
+from deepcore.ops.image import (
+    affine_grid, augment, grid_sample, mixup, resize, upsample,
+)  # fmt: skip
+from deepcore.ops.index import (
+    argmax, argmin, argsort, cumsum, embedding, one_hot, scatter_add, sort, take, take_along, top_k,
+)  # fmt: skip
 from deepcore.ops.loss import (
     bce_with_logits, huber_loss, kl_div, l1_loss, log_softmax, mse_loss, softmax, softmax_cross_entropy,
 )  # fmt: skip
@@ -18,6 +24,13 @@ from deepcore.ops.matmul import linear, matmul
 from deepcore.ops.movement import (
     astype, broadcast_to, concatenate, contiguous, expand_dims, flip, getitem, iterate, narrow, pad, reshape, split,
     squeeze, stack, swap_axes, transpose,
+)  # fmt: skip
+from deepcore.ops.norm import (
+    batch_norm, group_norm, instance_norm, layer_norm,
+)  # fmt: skip
+from deepcore.ops.pool import (
+    adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, global_avg_pool2d, global_max_pool2d, lp_pool2d,
+    max_pool2d, max_pool2d_with_index, max_unpool2d, sum_pool2d,
 )  # fmt: skip
 from deepcore.ops.random import dropout
 from deepcore.ops.reduce import logsumexp, max, mean, min, norm, prod, sum, var
@@ -44,12 +57,16 @@ def _attach() -> None:
 _attach()
 
 __all__ = [
-    "absolute", "add", "astype", "bce_with_logits", "broadcast_to", "ceil", "clamp", "concatenate", "contiguous",
-    "conv2d", "conv_transpose2d", "cos", "divide", "dropout", "elu", "equal", "erf", "exp", "expand_dims", "expm1",
-    "flip", "floor", "gelu", "getitem", "greater", "greater_equal", "hard_sigmoid", "huber_loss", "isfinite",
-    "kl_div", "l1_loss", "leaky_relu", "less", "less_equal", "linear", "log", "log1p", "log_softmax", "logsumexp",
-    "matmul", "max", "maximum", "mean", "min", "minimum", "mse_loss", "multiply", "narrow", "negative", "norm",
-    "not_equal", "pad", "power", "prod", "reciprocal", "relu", "reshape", "round", "rsqrt", "sigmoid", "sign", "silu",
-    "sin", "softmax", "softmax_cross_entropy", "softplus", "split", "sqrt", "square", "squeeze", "stack", "step",
-    "subtract", "sum", "swap_axes", "tanh", "transpose", "var", "where",
+    "absolute", "adaptive_avg_pool2d", "adaptive_max_pool2d", "add", "affine_grid", "argmax", "argmin", "argsort",
+    "astype", "augment", "avg_pool2d", "batch_norm", "bce_with_logits", "broadcast_to", "ceil", "clamp",
+    "concatenate", "contiguous", "conv2d", "conv_transpose2d", "cos", "cumsum", "divide", "dropout", "elu",
+    "embedding", "equal", "erf", "exp", "expand_dims", "expm1", "flip", "floor", "gelu", "getitem",
+    "global_avg_pool2d", "global_max_pool2d", "greater", "greater_equal", "grid_sample", "group_norm", "hard_sigmoid",
+    "huber_loss", "instance_norm", "isfinite", "kl_div", "l1_loss", "layer_norm", "leaky_relu", "less", "less_equal",
+    "linear", "log", "log1p", "log_softmax", "logsumexp", "lp_pool2d", "matmul", "max", "max_pool2d",
+    "max_pool2d_with_index", "max_unpool2d", "maximum", "mean", "min", "minimum", "mixup", "mse_loss", "multiply",
+    "narrow", "negative", "norm", "not_equal", "one_hot", "pad", "power", "prod", "reciprocal", "relu", "reshape",
+    "resize", "round", "rsqrt", "scatter_add", "sigmoid", "sign", "silu", "sin", "softmax", "softmax_cross_entropy",
+    "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack", "step", "subtract", "sum", "sum_pool2d",
+    "swap_axes", "take", "take_along", "tanh", "top_k", "transpose", "upsample", "var", "where",
 ]  # fmt: skip

@@ -1,0 +1,127 @@
+"""Cases of indexing, order and running sums."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from deepcore import ops
+from deepcore.testing.case import Case
+
+
+def reference_scatter(g: Any, index: Any, size: int, axis: int) -> Any:
+    """Zeros with the slices of g added where index says."""
+    moved = np.moveaxis(g, list(range(axis, axis + index.ndim)), list(range(index.ndim)))
+    out = np.zeros((size, *moved.shape[index.ndim :]))
+    np.add.at(out, index, moved)
+    return np.moveaxis(out, 0, axis)
+
+
+def reference_order(x: Any, axis: int, descending: bool) -> Any:
+    """Stable order with NaN as the largest."""
+    key = np.where(np.isnan(x), np.inf, x)
+    nan = np.isnan(x).astype(int)
+    places = np.lexsort((-key, -nan) if descending else (key, nan), axis=axis)
+    return np.take_along_axis(x, places, axis), places
+
+
+def _cases() -> list[Case]:
+    cases = []
+    for shape, axis, index_shape in (((5, 3), 0, (4,)), ((5, 3), 1, (2, 2)), ((2, 4, 3), 1, (5,)), ((7,), 0, (3, 2)),
+                                     ((4, 2), 0, (0,)), ((300, 40), 0, (500,)), ((6, 50, 17), -2, (70,))):  # fmt: skip
+
+        def make(rng: np.random.Generator, s: Any = shape, a: int = axis, i: Any = index_shape) -> Any:
+            return rng.standard_normal(s), rng.integers(-s[a], s[a], i)
+
+        small = None if int(np.prod(shape)) < 200 else ()
+        cases.append(Case(f"take/{shape} axis {axis} {index_shape}", lambda x, i, a=axis: ops.take(x, i, a),
+                          lambda x, i, a=axis: np.take(x, i, a), make, factor=0.0, gradient=small))  # fmt: skip
+        cases.append(Case(f"take_grad/squared {shape} axis {axis} {index_shape}",
+                          lambda x, i, a=axis: ops.square(ops.take(x, i, a)),
+                          lambda x, i, a=axis: np.take(x, i, a) ** 2, make, gradient=small))  # fmt: skip
+
+        def make_g(rng: np.random.Generator, s: Any = shape, a: int = axis, i: Any = index_shape) -> Any:
+            a %= len(s)
+            return rng.standard_normal((*s[:a], *i, *s[a + 1 :])), rng.integers(0, s[a], i)
+
+        size, position = shape[axis], axis % len(shape)
+        cases.append(
+            Case(f"scatter_add/{shape} axis {axis} {index_shape}",
+                 lambda g, i, n=size, a=position: ops.square(ops.scatter_add(g, i, n, a)),
+                 lambda g, i, n=size, a=position: reference_scatter(g, i, n, a) ** 2, make_g, gradient=small,
+                 magnitude=lambda g, i, n=size, a=position: reference_scatter(np.abs(g), i, n, a) ** 2, factor=32.0)
+        )  # fmt: skip
+    for shape, axis, m in (((4, 3), 1, 5), ((4, 3), 0, 2), ((2, 5, 3), 1, 4), ((40, 30, 9), 1, 50)):
+
+        def make_along(rng: np.random.Generator, s: Any = shape, a: int = axis, m: int = m) -> Any:
+            return rng.standard_normal(s), rng.integers(-s[a], s[a], (*s[:a], m, *s[a + 1 :]))
+
+        small = None if int(np.prod(shape)) < 200 else ()
+        cases.append(Case(f"take_along/{shape} axis {axis}", lambda x, i, a=axis: ops.take_along(x, i, a),
+                          lambda x, i, a=axis: np.take_along_axis(x, i, a), make_along, factor=0.0,
+                          gradient=small))  # fmt: skip
+        cases.append(Case(f"take_along_grad/squared {shape} axis {axis}",
+                          lambda x, i, a=axis: ops.square(ops.take_along(x, i, a)),
+                          lambda x, i, a=axis: np.take_along_axis(x, i, a) ** 2, make_along,
+                          gradient=small))  # fmt: skip
+    cases.append(Case("embedding/rows", ops.embedding, lambda w, i: w[i],
+                      lambda rng: (rng.standard_normal((6, 3)), rng.integers(0, 6, (2, 4)))))  # fmt: skip
+    cases.append(Case("one_hot/3", lambda i: ops.one_hot(i, 3, on=2.0, off=0.5),
+                      lambda i: np.where(i[..., None] == np.arange(3), 2.0, 0.5),
+                      lambda rng: (rng.integers(0, 3, (4, 2)),), gradient=()))  # fmt: skip
+    for shape, axis in (((5,), 0), ((4, 6), 1), ((4, 6), 0), ((3, 40, 5), 1), ((7, 100), -1), ((2, 33, 17), 1)):
+        for values in ("normal", "ties"):
+
+            def make_values(rng: np.random.Generator, s: Any = shape, v: str = values) -> Any:
+                return (rng.standard_normal(s) if v == "normal" else rng.integers(-2, 3, s).astype(float),)
+
+            def make_nan(rng: np.random.Generator, m: Any = make_values) -> Any:
+                x = m(rng)[0]
+                x.reshape(-1)[3::5] = np.nan
+                return (x,)
+
+            name = f"{shape} axis {axis} {values}"
+            for op, reference in ((ops.argmax, np.argmax), (ops.argmin, np.argmin)):
+                for label, maker in (("", make_values), (" nan", make_nan)):
+                    for keepdims in (False, True):
+                        cases.append(
+                            Case(f"{reference.__name__}/{name}{label} {keepdims}",
+                                 lambda x, f=op, a=axis, k=keepdims: f(x, a, k),
+                                 lambda x, f=reference, a=axis, k=keepdims: f(x, a, keepdims=k), maker, gradient=())
+                        )  # fmt: skip
+            for descending in (False, True):
+                gradient = None if values == "normal" and int(np.prod(shape)) < 100 else ()
+
+                def ordered(x: Any, a: int = axis, d: bool = descending) -> Any:
+                    return ops.sort(x, a, descending=d)
+
+                def ordered_reference(x: Any, a: int = axis, d: bool = descending) -> Any:
+                    return reference_order(x, a, d)
+
+                cases.append(Case(f"sort/{name} {descending}", ordered, ordered_reference, make_values, factor=0.0,
+                                  gradient=gradient))  # fmt: skip
+                cases.append(Case(f"sort/nan {name} {descending}", ordered, ordered_reference, make_nan, factor=0.0,
+                                  gradient=()))  # fmt: skip
+                for k in (0, 1, 4):
+                    cases.append(
+                        Case(f"top_k/{name} {descending} {k}",
+                             lambda x, a=axis, d=descending, k=k: ops.top_k(x, k, a, largest=d),
+                             lambda x, a=axis, d=descending, k=k: tuple(
+                                 np.take(r, np.arange(k), a) for r in reference_order(x, a, d)),
+                             make_values, factor=0.0, gradient=gradient if k else ())
+                    )  # fmt: skip
+                cases.append(
+                    Case(f"cumsum/{name} {descending}",
+                         lambda x, a=axis, d=descending: ops.square(ops.cumsum(x, a, reverse=d)),
+                         lambda x, a=axis, d=descending: (np.flip(np.cumsum(np.flip(x, a), a), a) if d
+                                                          else np.cumsum(x, a)) ** 2,
+                         make_values, factor=64.0, magnitude=lambda x, a=axis: np.abs(x).sum(a, keepdims=True) ** 2,
+                         gradient=gradient)
+                )  # fmt: skip
+    cases.append(Case("argmax/flat", lambda x: ops.argmax(x), lambda x: np.argmax(x),
+                      lambda rng: (rng.standard_normal((5, 7)),), gradient=()))  # fmt: skip
+    return cases
+
+
+CASES = _cases()

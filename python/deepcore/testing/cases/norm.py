@@ -1,0 +1,94 @@
+"""Cases of the normalisation family, against the two-pass formulas."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from deepcore import ops
+from deepcore.testing.case import Case
+
+EPSILON = 1e-3
+
+
+def normalised(x: Any, axes: tuple[int, ...]) -> Any:
+    """(x - mean) / sqrt(var + epsilon) over axes."""
+    return (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + EPSILON)
+
+
+def reference_groups(x: Any, groups: int) -> Any:
+    """Normalised over pixels and the channels of each group, per sample."""
+    grouped = x.reshape(*x.shape[:-1], groups, -1)
+    return normalised(grouped, (*range(1, x.ndim - 1), x.ndim)).reshape(x.shape)
+
+
+def _affine(f: Any) -> Any:
+    return lambda x, gamma=None, beta=None: f(x) * (1 if gamma is None else gamma) + (0 if beta is None else beta)
+
+
+def _make(shape: Any, affine: Any, shift: float = 0.0) -> Any:
+    def make(rng: np.random.Generator) -> Any:
+        x = rng.standard_normal(shape) + shift
+        return (x, rng.standard_normal(affine), rng.standard_normal(affine)) if affine else (x,)
+
+    return make
+
+
+def _cases() -> list[Case]:
+    cases = []
+    reason = "differences from the mean lose the digits that x and its mean share"
+    for shape in ((6, 3), (2, 3, 4, 5), (5, 17), (3, 40, 7, 33), (2000, 16), (700, 130)):
+        small = None if int(np.prod(shape)) < 250 else ()
+        for affine in (None, (shape[-1],)):
+
+            def batch(x: Any, gamma: Any = None, beta: Any = None) -> Any:
+                return ops.batch_norm(x, gamma, beta, epsilon=EPSILON)
+
+            cases.append(Case(f"batch_norm/{shape} {'affine' if affine else ''}", batch,
+                              _affine(lambda x: normalised(x, tuple(range(x.ndim - 1)))), _make(shape, affine, 3.0),
+                              factor=256.0, gradient=small, reason=reason))  # fmt: skip
+        cases.append(
+            Case(f"instance_norm/{shape}", lambda x, g, b: ops.instance_norm(x, g, b, epsilon=EPSILON),
+                 _affine(lambda x: reference_groups(x, x.shape[-1])), _make(shape, (shape[-1],), 1.0),
+                 factor=256.0, gradient=small, reason=reason)
+        ) if len(shape) > 2 else None  # fmt: skip
+    for shape, groups in (((2, 3, 4, 6), 3), ((2, 3, 4, 6), 1), ((3, 5, 8), 4), ((2, 9, 9, 48), 8)):
+        cases.append(
+            Case(f"group_norm/{shape} groups {groups}",
+                 lambda x, g, b, n=groups: ops.group_norm(x, n, g, b, epsilon=EPSILON),
+                 _affine(lambda x, n=groups: reference_groups(x, n)), _make(shape, (shape[-1],), 1.0), factor=128.0,
+                 gradient=None if int(np.prod(shape)) < 250 else (), reason=reason)
+        )  # fmt: skip
+    for shape, axes in (((4, 5), 1), ((2, 3, 4), 2), ((2, 3, 4), 1), ((3, 17), 1), ((300, 33), 1), ((40, 1000), 1)):
+        for affine in (None, shape[-axes:]):
+
+            def layer(x: Any, gamma: Any = None, beta: Any = None, n: int = axes) -> Any:
+                return ops.layer_norm(x, gamma, beta, axes=n, epsilon=EPSILON)
+
+            cases.append(
+                Case(f"layer_norm/{shape} axes {axes} {'affine' if affine else ''}", layer,
+                     _affine(lambda x, n=axes: normalised(x, tuple(range(x.ndim - n, x.ndim)))),
+                     _make(shape, affine, 1.0), factor=128.0, gradient=None if int(np.prod(shape)) < 250 else (),
+                     reason=reason)
+            )  # fmt: skip
+
+    def inference(x: Any, gamma: Any, beta: Any, mean: Any, var: Any) -> Any:
+        return ops.batch_norm(x, gamma, beta, running_mean=mean, running_var=var, training=False, epsilon=EPSILON)
+
+    def reference_inference(x: Any, gamma: Any, beta: Any, mean: Any, var: Any) -> Any:
+        return (x - mean) / np.sqrt(var + EPSILON) * gamma + beta
+
+    for shape in ((2, 3, 4, 5), (5000, 17)):
+        c = shape[-1]
+        cases.append(
+            Case(f"scale_shift/batch_norm inference {shape}", inference, reference_inference,
+                 lambda rng, shape=shape, c=c: (rng.standard_normal(shape), rng.standard_normal(c),
+                                                rng.standard_normal(c), rng.standard_normal(c),
+                                                rng.uniform(0.5, 2.0, c)),
+                 factor=64.0, gradient=None if len(shape) > 2 else ())
+        )  # fmt: skip
+    return [c for c in cases if c is not None]
+
+
+CASES = _cases()
