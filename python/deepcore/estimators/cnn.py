@@ -199,7 +199,7 @@ class ImageClassifier(SupervisedEstimator):
         if validation is None and self.validation_fraction > 0:
             from deepcore.data import ArrayDataset, train_val_split
 
-            kept, held_out = train_val_split(ArrayDataset(*arrays), self.validation_fraction, seed, stratify=encoded)
+            kept, held_out = train_val_split(ArrayDataset(*arrays), self.validation_fraction, seed=seed, stratify=encoded)
             parts = held_out[np.arange(len(held_out))]
             validation = (self._scaled(parts[0]), *parts[1:])
             arrays = kept[np.arange(len(kept))]

@@ -101,9 +101,7 @@ class SupervisedEstimator(Estimator):
             held = ArrayDataset(*validation)
         elif self.validation_fraction > 0 and len(dataset) >= 10:
             stratify = labels_for_split
-            if stratify is not None and np.bincount(stratify).min(initial=2, where=np.bincount(stratify) > 0) < 2:
-                stratify = None
-            dataset, held = train_val_split(dataset, self.validation_fraction, seed, stratify=stratify)
+            dataset, held = train_val_split(dataset, self.validation_fraction, seed=seed, stratify=stratify)
         loader = DataLoader(dataset, min(int(self.batch_size), len(dataset)), True, seed, transform=transform,
                             prefetch=2 if transform is not None else 0)  # fmt: skip
         checks = None if held is None else DataLoader(held, max(int(self.batch_size), 256), prefetch=0)
