@@ -12,7 +12,8 @@ void bind_optim(py::module_& m) {
       .def(py::init([](double rate, double grad_scale, double l2, double keep) {
              return StepOptions{rate, grad_scale, l2, keep};
            }),
-           "rate"_a, "grad_scale"_a = 1.0, "l2"_a = 0.0, "keep"_a = 1.0);
+           "rate"_a, "grad_scale"_a = 1.0, "l2"_a = 0.0, "keep"_a = 1.0)
+      .def_readwrite("rate", &StepOptions::rate);
   m.def("sgd_step", &ops::sgd_step, "params"_a, "grads"_a, "velocity"_a, "options"_a, "momentum"_a, "nesterov"_a,
         NoGil());
   m.def("adagrad_step", &ops::adagrad_step, "params"_a, "grads"_a, "squares"_a, "options"_a, "epsilon"_a, NoGil());

@@ -85,7 +85,7 @@ class Node:
         return self.args
 
     def output_tensors(self) -> Any:
-        result = []
+        result: list[Tensor | Shadow] = []
         for slot, o in enumerate(self.outputs):
             if isinstance(o, Shadow):
                 result.append(o)
@@ -124,7 +124,7 @@ class Primitive:
 
     def __call__(self, *args: Tensor | None, **params: Any) -> Any:
         record = False
-        arrays = []
+        arrays: list[_C.Array | None] = []
         for a in args:
             if a is None:
                 arrays.append(None)
@@ -332,8 +332,8 @@ def _run(
     captured: dict[tuple[int, int], Tensor] = {}
 
     with _recording(create_graph):
-        for o, g in zip(outputs, gradients, strict=True):
-            seed = _seed(o, g)
+        for o, given in zip(outputs, gradients, strict=True):
+            seed = _seed(o, given)
             if o.node is None:
                 leaves[id(o)] = o
                 leaf_grads[id(o)] = _add(leaf_grads.get(id(o)), seed)

@@ -83,13 +83,14 @@ class Tensor:
 
     def item(self) -> float | int | bool:
         """The single element as a Python number; ShapeError when there is not exactly one."""
-        return self.array.item()
+        value: float | int | bool = self.array.item()
+        return value
 
     def tolist(self) -> Any:
         """The values as nested Python lists."""
         return self.array.numpy().tolist()
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> npt.NDArray[Any]:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         values = self.array.numpy()
         if dtype is not None and np.dtype(dtype) != values.dtype:
             if copy is False:
@@ -239,7 +240,7 @@ def _rebuild(values: npt.NDArray[Any], requires_grad: bool) -> Tensor:
 
 
 def tensor(
-    data: ArrayLike, dtype: DTypeLike = None, *, requires_grad: bool = False, device: str = "cpu", copy: bool = True
+    data: ArrayLike, dtype: DTypeLike | None = None, *, requires_grad: bool = False, device: str = "cpu", copy: bool = True
 ) -> Tensor:
     """A tensor with its own copy of `data` (numbers, nested sequences, numpy arrays, tensors).
 
@@ -264,7 +265,7 @@ def tensor(
     return result.requires_grad_() if requires_grad else result
 
 
-def as_tensor(data: ArrayLike, dtype: DTypeLike = None) -> Tensor:
+def as_tensor(data: ArrayLike, dtype: DTypeLike | None = None) -> Tensor:
     """`data` itself if it is a tensor, else a tensor sharing its memory where possible."""
     if isinstance(data, Tensor) and dtype is None:
         return data
@@ -278,7 +279,7 @@ def from_dlpack(data: Any) -> Tensor:
 
 def full(shape: int | Sequence[int], value: float, dtype: DTypeLike = "float32", *, device: str = "cpu") -> Tensor:
     """A tensor of `shape` with every element equal to `value`."""
-    return Tensor(_C.full(shape if isinstance(shape, int) else tuple(shape), value, dtype, device))
+    return Tensor(_C.full((shape,) if isinstance(shape, int) else tuple(shape), value, dtype, device))
 
 
 def zeros(shape: int | Sequence[int], dtype: DTypeLike = "float32", *, device: str = "cpu") -> Tensor:
@@ -291,7 +292,7 @@ def ones(shape: int | Sequence[int], dtype: DTypeLike = "float32", *, device: st
     return full(shape, 1.0, dtype, device=device)
 
 
-def arange(start: float, stop: float | None = None, step: float = 1, dtype: DTypeLike = None) -> Tensor:
+def arange(start: float, stop: float | None = None, step: float = 1, dtype: DTypeLike | None = None) -> Tensor:
     """Values start, start + step, ... below stop; int64 for integers, else float32."""
     if stop is None:
         start, stop = 0, start

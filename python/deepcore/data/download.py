@@ -213,7 +213,7 @@ def _opened(part: Path, mode: str, start: int) -> Iterator[IO[bytes]]:
 
 
 def _bar(name: str, total: int | None, start: int, progress: bool) -> Any:
-    from tqdm import tqdm  # type: ignore[import-untyped]
+    from tqdm import tqdm
 
     return tqdm(
         desc=name, total=total, initial=start, unit="B", unit_scale=True, unit_divisor=1024, disable=not progress

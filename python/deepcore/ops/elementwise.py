@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ from deepcore.autograd import Primitive, defvjp, nondifferentiable, primitive
 from deepcore.errors import ArgumentError
 from deepcore.ops.movement import astype, match
 from deepcore.tensor import ArrayLike, Tensor, as_tensor
+
+Unary = Callable[[ArrayLike], Tensor]
+Binary = Callable[[ArrayLike, ArrayLike], Tensor]
 
 
 def _operand(value: ArrayLike, like: Tensor) -> Tensor:
@@ -175,7 +179,7 @@ def where(condition: ArrayLike, a: ArrayLike, b: ArrayLike) -> Tensor:
 
 
 # ---- comparisons (bool results, no derivative) ----
-def _comparison(name: str, symbol: str) -> Any:
+def _comparison(name: str, symbol: str) -> Binary:
     kernel = getattr(_C, name)
 
     def compare(a: ArrayLike, b: ArrayLike) -> Tensor:
@@ -187,12 +191,12 @@ def _comparison(name: str, symbol: str) -> Any:
     return compare
 
 
-equal = _comparison("equal", "==")
-not_equal = _comparison("not_equal", "!=")
-less = _comparison("less", "<")
-less_equal = _comparison("less_equal", "<=")
-greater = _comparison("greater", ">")
-greater_equal = _comparison("greater_equal", ">=")
+equal: Binary = _comparison("equal", "==")
+not_equal: Binary = _comparison("not_equal", "!=")
+less: Binary = _comparison("less", "<")
+less_equal: Binary = _comparison("less_equal", "<=")
+greater: Binary = _comparison("greater", ">")
+greater_equal: Binary = _comparison("greater_equal", ">=")
 
 
 # ---- smooth functions of one argument ----
@@ -225,7 +229,7 @@ defvjp(_erf, lambda g, y, x: g * (2.0 / math.sqrt(math.pi)) * exp(-square(x)), s
 defvjp(_softplus, lambda g, y, x: g * sigmoid(x), saves="x")
 
 
-def _public(op: Primitive, formula: str) -> Any:
+def _public(op: Primitive, formula: str) -> Unary:
     def call(x: ArrayLike) -> Tensor:
         result: Tensor = op(_float(x))
         return result
@@ -235,18 +239,18 @@ def _public(op: Primitive, formula: str) -> Any:
     return call
 
 
-exp = _public(_exp, "e^x.")
-expm1 = _public(_expm1, "e^x - 1, precise near 0.")
-log = _public(_log, "Natural logarithm; -inf at 0, NaN below.")
-log1p = _public(_log1p, "log(1 + x), precise near 0.")
-sqrt = _public(_sqrt, "Square root.")
-rsqrt = _public(_rsqrt, "1 / sqrt(x).")
-reciprocal = _public(_reciprocal, "1 / x.")
-square = _public(_square, "x^2.")
-sin = _public(_sin, "Sine of x in radians.")
-cos = _public(_cos, "Cosine of x in radians.")
-erf = _public(_erf, "Error function 2/sqrt(pi) * integral of exp(-t^2) from 0 to x.")
-softplus = _public(_softplus, "log(1 + e^x) (Dugas et al., 2001).")
+exp: Unary = _public(_exp, "e^x.")
+expm1: Unary = _public(_expm1, "e^x - 1, precise near 0.")
+log: Unary = _public(_log, "Natural logarithm; -inf at 0, NaN below.")
+log1p: Unary = _public(_log1p, "log(1 + x), precise near 0.")
+sqrt: Unary = _public(_sqrt, "Square root.")
+rsqrt: Unary = _public(_rsqrt, "1 / sqrt(x).")
+reciprocal: Unary = _public(_reciprocal, "1 / x.")
+square: Unary = _public(_square, "x^2.")
+sin: Unary = _public(_sin, "Sine of x in radians.")
+cos: Unary = _public(_cos, "Cosine of x in radians.")
+erf: Unary = _public(_erf, "Error function 2/sqrt(pi) * integral of exp(-t^2) from 0 to x.")
+softplus: Unary = _public(_softplus, "log(1 + e^x) (Dugas et al., 2001).")
 
 
 def negative(x: ArrayLike) -> Tensor:
@@ -283,8 +287,7 @@ def _with_grad(name: str, *, saves: str, second: Any = None, cotangent: Any = No
             return result
 
     op, op_grad = Primitive(forward, name), Primitive(gradient, name + "_grad")
-    pick = (lambda y, x: y) if saves == "y" else (lambda y, x: x)
-    defvjp(op, lambda g, y, x, **p: op_grad(g, pick(y, x), **p), saves=saves)
+    defvjp(op, lambda g, y, x, **p: op_grad(g, y if saves == "y" else x, **p), saves=saves)
     zero = lambda c, y, g, x, **p: _zeros_like(x)  # noqa: E731
     defvjp(op_grad, lambda c, y, g, x, **p: op_grad(c, x, **p), second or zero, saves="g x" if second else "x")
     return op
@@ -314,11 +317,11 @@ def _silu_second(c: Tensor, y: Tensor, g: Tensor, x: Tensor) -> Tensor:
 
 _silu = _with_grad("silu", saves="x", second=_silu_second)
 
-relu = _public(_relu, "max(x, 0); derivative 0 at 0 (Nair and Hinton, 2010).")
-sigmoid = _public(_sigmoid, "1 / (1 + e^-x).")
-tanh = _public(_tanh, "Hyperbolic tangent.")
-gelu = _public(_gelu, "x Phi(x), Phi the normal distribution function (Hendrycks and Gimpel, 2016).")
-silu = _public(_silu, "x sigmoid(x) (Elfwing et al., 2017).")
+relu: Unary = _public(_relu, "max(x, 0); derivative 0 at 0 (Nair and Hinton, 2010).")
+sigmoid: Unary = _public(_sigmoid, "1 / (1 + e^-x).")
+tanh: Unary = _public(_tanh, "Hyperbolic tangent.")
+gelu: Unary = _public(_gelu, "x Phi(x), Phi the normal distribution function (Hendrycks and Gimpel, 2016).")
+silu: Unary = _public(_silu, "x sigmoid(x) (Elfwing et al., 2017).")
 
 
 def absolute(x: ArrayLike) -> Tensor:
@@ -382,11 +385,11 @@ def _step(x: _C.Array) -> _C.Array:
     return _C.step(x)
 
 
-sign = _public(_sign, "-1, 0 or 1. Not differentiable: asking raises.")
-round = _public(_round, "Nearest integer, halves to even. Not differentiable: asking raises.")
-floor = _public(_floor, "Largest integer <= x. Not differentiable: asking raises.")
-ceil = _public(_ceil, "Smallest integer >= x. Not differentiable: asking raises.")
-step = _public(_step, "1 for x > 0, else 0. Not differentiable: asking raises.")
+sign: Unary = _public(_sign, "-1, 0 or 1. Not differentiable: asking raises.")
+round: Unary = _public(_round, "Nearest integer, halves to even. Not differentiable: asking raises.")
+floor: Unary = _public(_floor, "Largest integer <= x. Not differentiable: asking raises.")
+ceil: Unary = _public(_ceil, "Smallest integer >= x. Not differentiable: asking raises.")
+step: Unary = _public(_step, "1 for x > 0, else 0. Not differentiable: asking raises.")
 
 
 def isfinite(x: ArrayLike) -> Tensor:

@@ -279,12 +279,18 @@ def getitem(x: Tensor, key: Any) -> Tensor:
         elif k is Ellipsis:
             for _ in range(x.ndim - consumed):
                 n = x.shape[axis]
-                starts.append(0), sizes.append(n), steps.append(1), shape.append(n)
+                starts.append(0)
+                sizes.append(n)
+                steps.append(1)
+                shape.append(n)
                 axis += 1
         elif isinstance(k, slice):
             start, stop, step = k.indices(x.shape[axis])
             n = len(range(start, stop, step))
-            starts.append(start), sizes.append(n), steps.append(step), shape.append(n)
+            starts.append(start)
+            sizes.append(n)
+            steps.append(step)
+            shape.append(n)
             axis += 1
         elif isinstance(k, (bool, np.bool_)) or not hasattr(k, "__index__"):
             raise TypeError(f"index: expected integers, slices, None, Ellipsis or arrays, got {type(k).__name__}")
@@ -292,7 +298,9 @@ def getitem(x: Tensor, key: Any) -> Tensor:
             i, n = k.__index__(), x.shape[axis]
             if not -n <= i < n:
                 raise IndexError(f"index: {i} is out of range for axis {axis} of shape {x.shape}")
-            starts.append(i % n), sizes.append(1), steps.append(1)
+            starts.append(i % n)
+            sizes.append(1)
+            steps.append(1)
             axis += 1
     y: Tensor = _slice(x, starts=tuple(starts), sizes=tuple(sizes), steps=tuple(steps))
     return reshape(y, tuple(shape)) if y.shape != tuple(shape) else y

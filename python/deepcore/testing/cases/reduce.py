@@ -26,6 +26,14 @@ REDUCTIONS: dict[str, tuple[Any, Any]] = {
 }
 
 
+def _normal(shape: tuple[int, ...]) -> Any:
+    return lambda rng: (rng.standard_normal(shape),)
+
+
+def _away_from_zero(shape: tuple[int, ...]) -> Any:
+    return lambda rng: (rng.uniform(0.3, 1.5, shape) * rng.choice([-1, 1], shape),)
+
+
 def _cases() -> list[Case]:
     cases = []
     for name, (function, reference) in REDUCTIONS.items():
@@ -42,7 +50,7 @@ def _cases() -> list[Case]:
                 cases.append(
                     Case(
                         f"{name}/{shape} axis {axis} {'kept' if keepdims else ''}", run, ref,
-                        lambda rng, shape=shape: (rng.uniform(0.3, 1.5, shape) * rng.choice([-1, 1], shape),),
+                        _away_from_zero(shape),
                         factor=64.0 if name == "prod" else 16.0,
                         magnitude=(lambda x, r=ref: r(np.abs(x)) + 1e-30) if name in ("sum", "mean") else None,
                         gradient=() if big and name == "prod" else None,
@@ -50,10 +58,10 @@ def _cases() -> list[Case]:
                     )
                 )  # fmt: skip
     for n in (1 << 17, (1 << 18) + 5):  # long enough to be cut into chunks
-        cases.append(Case(f"sum/long {n}", ops.sum, np.sum, lambda rng, n=n: (rng.standard_normal(n),), gradient=(),
+        cases.append(Case(f"sum/long {n}", ops.sum, np.sum, _normal((n,)), gradient=(),
                           magnitude=lambda x: np.sum(np.abs(x)), factor=4.0))  # fmt: skip
         cases.append(Case(f"sum/tall {n}", lambda x: ops.sum(x, 0), lambda x: x.sum(0),
-                          lambda rng, n=n: (rng.standard_normal((n // 8, 5)),), gradient=(),
+                          _normal((n // 8, 5)), gradient=(),
                           magnitude=lambda x: np.abs(x).sum(0), factor=16.0))  # fmt: skip
     return cases
 

@@ -1,0 +1,160 @@
+"""The common training of all supervised estimators: split, loaders, optimizer, schedule, early stopping."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from deepcore import optim, train
+from deepcore.data import ArrayDataset, DataLoader, train_val_split
+from deepcore.errors import ArgumentError
+from deepcore.estimators.base import Estimator
+from deepcore.nn import Module
+from deepcore.optim.schedule import Constant, Cosine, OneCycle, Plateau, Schedule, WarmUp
+from deepcore.tensor import as_tensor
+
+Array = npt.NDArray[Any]
+
+
+def make_schedule(name: str | Schedule | None, steps: int) -> Schedule | None:
+    """A schedule by name for a run of `steps` optimizer steps."""
+    if name is None or name == "constant" or isinstance(name, Constant):
+        return None
+    if isinstance(name, Schedule):
+        return name
+    if name == "cosine":
+        warm = min(max(steps // 20, 1), 500)
+        return WarmUp(warm, Cosine(max(steps - warm, 1)))
+    if name == "one-cycle":
+        return OneCycle(max(steps, 2))
+    if name == "plateau":
+        return Plateau(0.3, 3)
+    raise ArgumentError(f"expected schedule None, 'cosine', 'one-cycle', 'plateau' or a Schedule, got {name!r}")
+
+
+class SupervisedEstimator(Estimator):
+    """Subclasses provide the parameters named here, `_task()` and the net."""
+
+    model_: Module
+    history_: list[dict[str, Any]]
+    trainer_: train.Trainer
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    optimizer: str
+    weight_decay: float
+    clip_norm: float | None
+    schedule: Any
+    validation_fraction: float
+    early_stopping: bool
+    patience: int
+    random_state: int | None
+    max_seconds: float | None
+    ema: float | None
+    verbose: bool
+    device: str
+
+    def _task(self) -> train.Supervised:
+        raise NotImplementedError
+
+    def _seed(self) -> int:
+        if self.random_state is None:
+            return int(np.random.SeedSequence().generate_state(1)[0])
+        if hasattr(self.random_state, "randint"):  # a numpy RandomState
+            return int(self.random_state.randint(1 << 31))
+        return int(self.random_state)
+
+    def _check_parameters(self) -> None:
+        from deepcore import _C
+
+        owner = type(self).__name__
+        _C.check_device("cpu" if self.device == "auto" else self.device)
+        if not isinstance(self.epochs, (int, np.integer)) or self.epochs < 1:
+            raise ArgumentError(f"{owner}: expected epochs >= 1, got {self.epochs!r}")
+        if not isinstance(self.batch_size, (int, np.integer)) or self.batch_size < 1:
+            raise ArgumentError(f"{owner}: expected batch_size >= 1, got {self.batch_size!r}")
+        if self.optimizer not in optim.OPTIMIZERS:
+            raise ArgumentError(f"{owner}: expected optimizer in {sorted(optim.OPTIMIZERS)}, got {self.optimizer!r}")
+        if not 0 <= self.validation_fraction < 1:
+            raise ArgumentError(f"{owner}: expected validation_fraction in [0, 1), got {self.validation_fraction}")
+
+    def _make_optimizer(self) -> optim.Optimizer:
+        kind = optim.OPTIMIZERS[self.optimizer]
+        extra: dict[str, Any] = {"momentum": 0.9, "nesterov": True} if self.optimizer == "sgd" else {}
+        # Decay shrinks weights, not biases and norms, which are vectors.
+        matrices = [p for p in self.model_.parameters() if p.ndim > 1]
+        vectors = [p for p in self.model_.parameters() if p.ndim <= 1]
+        groups = [{"params": matrices, "weight_decay": self.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+        return kind([g for g in groups if g["params"]], lr=self.learning_rate, clip_norm=self.clip_norm, **extra)
+
+    def _train(
+        self, arrays: tuple[Array, ...], labels_for_split: Array | None, seed: int, *,
+        validation: tuple[Array, ...] | None = None, transform: Any = None,
+        checkpoint: str | os.PathLike[str] | None = None, resume: bool = False,
+    ) -> None:  # fmt: skip
+        dataset: Any = ArrayDataset(*arrays)
+        held: Any = None
+        if validation is not None:
+            held = ArrayDataset(*validation)
+        elif self.validation_fraction > 0 and len(dataset) >= 10:
+            stratify = labels_for_split
+            dataset, held = train_val_split(dataset, self.validation_fraction, seed=seed, stratify=stratify)
+        loader = DataLoader(dataset, min(int(self.batch_size), len(dataset)), True, seed, transform=transform,
+                            prefetch=2 if transform is not None else 0)  # fmt: skip
+        checks = None if held is None else DataLoader(held, max(int(self.batch_size), 256), prefetch=0)
+        callbacks: list[train.Callback] = []
+        if self.early_stopping:
+            if checks is None:
+                raise ArgumentError(f"{type(self).__name__}: early_stopping needs validation data (validation_fraction > 0)")
+            callbacks.append(train.EarlyStopping(self._monitor(), patience=self.patience))
+        self.trainer_ = train.Trainer(
+            self.model_, self._make_optimizer(), self._task(),
+            schedule=make_schedule(self.schedule, len(loader) * int(self.epochs)), callbacks=callbacks, ema=self.ema,
+            progress="auto" if self.verbose else "off",
+        )  # fmt: skip
+        self.history_ = self.trainer_.history
+        self.trainer_.fit(loader, checks, epochs=int(self.epochs), max_seconds=self.max_seconds, checkpoint=checkpoint,
+                          resume=resume)  # fmt: skip
+        self.history_ = self.trainer_.history
+        self.n_iter_ = len(self.history_)
+        self.model_.eval()
+
+    def _partial(self, arrays: tuple[Array, ...], seed: int) -> None:
+        """One epoch over `arrays` with the optimizer of earlier calls."""
+        if not hasattr(self, "trainer_"):
+            self.trainer_ = train.Trainer(self.model_, self._make_optimizer(), self._task(), progress="off")
+            self.history_ = self.trainer_.history
+        loader = DataLoader(ArrayDataset(*arrays), min(int(self.batch_size), len(arrays[0])), True,
+                            seed + self.trainer_.optimizer.steps, prefetch=0)  # fmt: skip
+        self.trainer_.samples = 0
+        self.trainer_.fit(loader, epochs=1)
+        self.n_iter_ = len(self.history_)
+        self.model_.eval()
+
+    def _monitor(self) -> str:
+        return "val_loss"
+
+    def _outputs(self, x: Array) -> Array:
+        """The net's outputs (n, k) in inference mode, in batches."""
+        from deepcore.autograd import no_grad
+
+        self.model_.eval()
+        size = 512
+        with no_grad():
+            parts = [np.asarray(self.model_(as_tensor(x[i : i + size])).numpy()) for i in range(0, len(x), size)]
+        return np.concatenate(parts) if len(parts) != 1 else parts[0]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickling keeps what was learnt; the trainer (open files, progress) stays behind."""
+        return {k: v for k, v in self.__dict__.items() if k != "trainer_"}
+
+
+def softmax_rows(logits: Array) -> Array:
+    """Row-wise softmax in float64."""
+    z = logits.astype(np.float64)
+    e = np.exp(z - z.max(1, keepdims=True))
+    result: Array = e / e.sum(1, keepdims=True)
+    return result

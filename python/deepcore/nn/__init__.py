@@ -1,0 +1,19 @@
+"""Layers: small classes with named parameters that call `deepcore.ops`."""
+
+from deepcore.nn import init
+from deepcore.nn.activation import Activation, Dropout, LeakyReLU, ReLU
+from deepcore.nn.conv import Conv2d, ConvTranspose2d
+from deepcore.nn.linear import Embedding, Flatten, Linear, Maxout, Reshape
+from deepcore.nn.module import Module, Parameter, Sequential
+from deepcore.nn.norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm
+from deepcore.nn.pool import (
+    AdaptiveAvgPool2d, AvgPool2d, GlobalAvgPool2d, GlobalMaxPool2d, LpPool2d, MaxPool2d, Upsample,
+)  # fmt: skip
+from deepcore.nn.residual import Residual
+
+__all__ = [
+    "Activation", "AdaptiveAvgPool2d", "AvgPool2d", "BatchNorm", "Conv2d", "ConvTranspose2d", "Dropout", "Embedding",
+    "Flatten", "GlobalAvgPool2d", "GlobalMaxPool2d", "GroupNorm", "InstanceNorm", "LayerNorm", "LeakyReLU", "Linear",
+    "LpPool2d", "MaxPool2d", "Maxout", "Module", "Parameter", "ReLU", "Reshape", "Residual", "Sequential", "Upsample",
+    "init",
+]  # fmt: skip

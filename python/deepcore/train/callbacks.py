@@ -1,0 +1,99 @@
+"""Callbacks: what may happen around steps and epochs of `Trainer.fit`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from deepcore.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from deepcore.train.trainer import Trainer
+
+
+class Callback:
+    """Base class; override what is needed. `state_dict` and `arrays` go into checkpoints."""
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """Before the first step (also after a resume)."""
+
+    def on_step_end(self, trainer: Trainer, loss: float) -> None:
+        """After each optimizer step."""
+
+    def on_epoch_end(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        """After each epoch and its validation; `record` is the new entry of the history."""
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        """After the last step, unless training failed."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """JSON values to be kept in checkpoints."""
+        return {}
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Arrays to be kept in checkpoints."""
+        return {}
+
+    def load_state(self, state: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> None:
+        """Continue from what `state_dict` and `arrays` gave."""
+
+
+class EarlyStopping(Callback):
+    """Stop when a value of the history has not improved for `patience` epochs; restore the best weights.
+
+    Args:
+        monitor: name in the history, 'val_loss' by default.
+        patience: epochs without improvement before stopping.
+        min_delta: smallest change that counts as improvement.
+        mode: 'min' or 'max'; default 'max' for names with 'accuracy' or 'score', else 'min'.
+        restore_best: copy the best weights back at the end.
+    """
+
+    def __init__(
+        self, monitor: str = "val_loss", *, patience: int = 10, min_delta: float = 0.0, mode: str | None = None,
+        restore_best: bool = True,
+    ) -> None:  # fmt: skip
+        if patience < 0 or min_delta < 0:
+            raise ArgumentError(f"EarlyStopping: expected patience, min_delta >= 0, got {patience}, {min_delta}")
+        if mode is None:
+            mode = "max" if "accuracy" in monitor or "score" in monitor else "min"
+        if mode not in ("min", "max"):
+            raise ArgumentError(f"EarlyStopping: expected mode 'min' or 'max', got {mode!r}")
+        self.monitor, self.patience, self.min_delta, self.mode = monitor, patience, min_delta, mode
+        self.restore_best = restore_best
+        self.best: float | None = None
+        self.best_epoch = 0
+        self.waited = 0
+        self._weights: dict[str, npt.NDArray[Any]] = {}
+
+    def on_epoch_end(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        if self.monitor not in record:
+            raise ArgumentError(f"EarlyStopping: no {self.monitor!r} in the history, it has {sorted(record)}")
+        value = float(record[self.monitor])
+        better = self.best is None or (
+            value < self.best - self.min_delta if self.mode == "min" else value > self.best + self.min_delta
+        )
+        if better and np.isfinite(value):
+            self.best, self.best_epoch, self.waited = value, int(record["epoch"]), 0
+            if self.restore_best:
+                self._weights = trainer.evaluated_state()
+            return
+        self.waited += 1
+        if self.waited > self.patience:
+            trainer.stop(f"no improvement of {self.monitor} for {self.waited} epochs")
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        if self.restore_best and self._weights:
+            trainer.model.load_state_dict(self._weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "best_epoch": self.best_epoch, "waited": self.waited}
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        return self._weights
+
+    def load_state(self, state: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> None:
+        self.best, self.best_epoch, self.waited = state["best"], state["best_epoch"], state["waited"]
+        self._weights = dict(arrays)

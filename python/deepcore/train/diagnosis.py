@@ -1,0 +1,50 @@
+"""Finds where NaN or infinity came from, for the message of NumericalError."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from deepcore import _C
+from deepcore.autograd import no_grad
+from deepcore.nn.module import Module
+from deepcore.tensor import Tensor
+
+REMEDY = "lower the learning rate or clip the gradients (clip_norm=1)"
+
+
+def blame_not_finite(model: Module, task: Any, batch: tuple[npt.NDArray[Any], ...], loss: float, step: int) -> str:
+    """Which input sample, parameter or layer is the first that is not finite; runs the batch once more with a watch."""
+    head = f"the loss is {loss} at step {step}"
+    for position, values in enumerate(batch):
+        values = np.asarray(values)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            finite = np.isfinite(values).reshape(len(values), -1).all(1)
+            name = ("inputs", "targets", "weights")[position] if position < 3 else f"part {position}"
+            return f"{head}: the {name} of sample {int(np.argmin(finite))} of the batch hold NaN or infinity"
+    named = list(model.named_parameters())
+    bad = _C.first_not_finite([p.array for _, p in named])
+    if bad >= 0:
+        return f"{head}: the parameter {named[bad][0]} is not finite; {REMEDY}"
+    found: list[str] = []
+    removers = []
+    for name, module in model.named_modules():
+        if module._modules:
+            continue
+
+        def watch(layer: Module, args: tuple[Any, ...], y: Any, name: str = name) -> None:
+            if not found and isinstance(y, Tensor) and not np.isfinite(y.numpy()).all():
+                found.append(f"{name or 'the net'} ({type(layer).__name__})")
+
+        removers.append(module.register_forward_hook(watch))
+    try:
+        with no_grad():
+            task.step(model, batch)
+    finally:
+        for remove in removers:
+            remove()
+    if found:
+        return f"{head}: the output of layer {found[0]} is not finite; {REMEDY}"
+    return f"{head}: all layers are finite, the loss function is not"
