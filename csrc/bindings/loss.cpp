@@ -12,10 +12,11 @@ void bind_loss(py::module_& m) {
   m.def("log_softmax_grad", &ops::log_softmax_grad, "y"_a, "g"_a, NoGil());
   m.def(
       "cross_entropy",
-      [](const Array& x, const Array& labels, const std::optional<Array>& weights, double smoothing, int64_t ignore) {
-        return ops::cross_entropy(x, labels, weights, {smoothing, ignore});
+      [](const Array& x, const Array& labels, const std::optional<Array>& weights, double smoothing, int64_t ignore,
+         std::optional<double> total) {
+        return ops::cross_entropy(x, labels, weights, {smoothing, ignore}, total);
       },
-      "x"_a, "labels"_a, "weights"_a, "smoothing"_a, "ignore_label"_a, NoGil());
+      "x"_a, "labels"_a, "weights"_a, "smoothing"_a, "ignore_label"_a, "total"_a, NoGil());
   m.def(
       "cross_entropy_grad",
       [](const Array& x, const Array& labels, const std::optional<Array>& weights, const Array& lse, const Array& g,

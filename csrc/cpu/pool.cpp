@@ -103,6 +103,21 @@ struct Cover {
   }
 };
 
+template <int N>
+struct Count {
+  static constexpr int value = N;
+};
+
+// f(k, count, m) for blocks of `count` registers (4, 2, 1) from channel k on; m < W lanes in a last, partial register.
+template <class T, class F>
+DC_INLINE void for_blocks(int64_t c, const F& f) {
+  constexpr int W = Vec<T>::W;
+  int64_t k = 0;
+  for (; k + 4 * W <= c; k += 4 * W) f(k, Count<4>(), W);
+  for (; k + 2 * W <= c; k += 2 * W) f(k, Count<2>(), W);
+  for (; k < c; k += W) f(k, Count<1>(), c - k < W ? static_cast<int>(c - k) : W);
+}
+
 // ---- forward ----
 
 // Maximum over nr x ns taps from x on; index counts from `start` by 1 per column and `index_row` per row.
@@ -177,14 +192,17 @@ void max_pool(const PoolShape& s, const T* x, T* y, I* index, Context& context) 
 template <class T>
 DC_INLINE void sum_window(const T* x, int64_t nr, int64_t ns, int64_t row_step, int64_t column_step, int64_t c,
                           T factor, T* y) {
-  for_vectors<T>(c, [&](int64_t k, int m) {
-    Vec<T> sum = Vec<T>::zero();
+  for_blocks<T>(c, [&](int64_t k, auto count, int m) {
+    constexpr int B = decltype(count)::value, W = Vec<T>::W;
+    Vec<T> sum[B], line[B];
+    for (int b = 0; b < B; ++b) sum[b] = Vec<T>::zero();
     for (int64_t i = 0; i < nr; ++i) {
-      Vec<T> line = Vec<T>::zero();  // row by row: the rounding error grows with nr + ns, not nr * ns
-      for (int64_t j = 0; j < ns; ++j) line = line + load_any(x + k + i * row_step + j * column_step, m);
-      sum = sum + line;
+      for (int b = 0; b < B; ++b) line[b] = Vec<T>::zero();  // by rows: rounding grows with nr + ns, not nr * ns
+      for (int64_t j = 0; j < ns; ++j)
+        for (int b = 0; b < B; ++b) line[b] = line[b] + load_any(x + k + b * W + i * row_step + j * column_step, m);
+      for (int b = 0; b < B; ++b) sum[b] = sum[b] + line[b];
     }
-    store_any(y + k, sum * Vec<T>::set(factor), m);
+    for (int b = 0; b < B; ++b) store_any(y + k + b * W, sum[b] * Vec<T>::set(factor), m);
   });
 }
 
@@ -217,11 +235,6 @@ void average(const PoolShape& s, const T* x, T* y, Context& context) {
 
 // ---- backward ----
 
-template <int N>
-struct Count {
-  static constexpr int value = N;
-};
-
 // Each pixel sums what the windows over it give: term(at, tap, factor, m) for channels [at, at + m) of the windows.
 template <class T, class Term>
 void collect_overlapping(const PoolShape& s, T* gx, Context& context, const Term& term) {
@@ -234,7 +247,7 @@ void collect_overlapping(const PoolShape& s, T* gx, Context& context, const Term
       for (int64_t w = 0; w < s.w; ++w) {
         const Entry *c0 = columns.entries + columns.start[w], *c1 = columns.entries + columns.start[w + 1];
         T* out = gx + (row * s.w + w) * s.c;
-        const auto block = [&](int64_t k, auto count, int m) {
+        for_blocks<T>(s.c, [&](int64_t k, auto count, int m) {
           constexpr int B = decltype(count)::value, W = Vec<T>::W;
           Vec<T> sum[B];
           for (int i = 0; i < B; ++i) sum[i] = Vec<T>::zero();
@@ -248,12 +261,7 @@ void collect_overlapping(const PoolShape& s, T* gx, Context& context, const Term
             }
           }
           for (int i = 0; i < B; ++i) store_any(out + k + i * W, sum[i], m);
-        };
-        constexpr int W = Vec<T>::W;
-        int64_t k = 0;
-        for (; k + 4 * W <= s.c; k += 4 * W) block(k, Count<4>(), W);
-        for (; k + 2 * W <= s.c; k += 2 * W) block(k, Count<2>(), W);
-        for (; k < s.c; k += W) block(k, Count<1>(), s.c - k < W ? static_cast<int>(s.c - k) : W);
+        });
       }
     }
   });
@@ -285,16 +293,16 @@ void write_owned(const PoolShape& s, T* gx, Context& context, const Weight& weig
           });
           continue;
         }
-        for_vectors<T>(s.c, [&](int64_t k, int m) {
-          const auto value = window(from + k, m, share);
-          for (int64_t h = h0; h < h1; ++h) {
-            for (int64_t w = w0; w < w1; ++w) {
-              const bool inside = h - top < s.r && w - left < s.s;
-              const int32_t tap = static_cast<int32_t>((h - top) * s.s + w - left);
-              store_any(to + h * line + w * s.c + k, inside ? value(tap) : Vec<T>::zero(), m);
-            }
+        for (int64_t h = h0; h < h1; ++h) {
+          for (int64_t w = w0; w < w1; ++w) {
+            const bool inside = h - top < s.r && w - left < s.s;
+            const int32_t tap = static_cast<int32_t>((h - top) * s.s + w - left);
+            T* const pixel = to + h * line + w * s.c;
+            for_vectors<T>(s.c, [&](int64_t k, int m) {
+              store_any(pixel + k, inside ? window(from + k, m, share)(tap) : Vec<T>::zero(), m);
+            });
           }
-        });
+        }
       }
     }
   });

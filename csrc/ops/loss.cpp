@@ -93,7 +93,7 @@ Array softmax_grad(const Array& y, const Array& g) { return row_grad("softmax_gr
 Array log_softmax_grad(const Array& y, const Array& g) { return row_grad("log_softmax_grad", y, g, true); }
 
 std::pair<Array, Array> cross_entropy(const Array& x0, const Array& labels0, const std::optional<Array>& weights0,
-                                      const CrossEntropyOptions& options) {
+                                      const CrossEntropyOptions& options, std::optional<double> total) {
   const char* op = "softmax_cross_entropy";
   const Rows r = rows_of(op, x0);
   DC_CHECK(options.smoothing >= 0 && options.smoothing <= 1, ArgumentError, op, ": expected label_smoothing in [0, 1], got ",
@@ -106,6 +106,11 @@ std::pair<Array, Array> cross_entropy(const Array& x0, const Array& labels0, con
     if (r.rows > 0)
       kernels<T>(x.device()).loss->cross_entropy(s, x.data<T>(), labels.data<int64_t>(), pointer<T>(weights),
                                                  loss.template data<T>(), lse.template data<T>(), context(x.device()));
+    if (total) {
+      double sum = 0;
+      for (int64_t i = 0; i < r.rows; ++i) sum += static_cast<double>(loss.template data<T>()[i]);
+      loss = full({}, sum * *total, x.dtype(), x.device());
+    }
     return std::pair(loss, lse);
   });
 }

@@ -19,8 +19,9 @@ struct CrossEntropyOptions {
 };
 
 // x (..., c), labels (...) of an integer type in [0, c) or ignore_label -> the loss of each row and its log-sum-exp.
+// With `total`, the losses come as one number: their sum times it.
 std::pair<Array, Array> cross_entropy(const Array& x, const Array& labels, const std::optional<Array>& weights,
-                                      const CrossEntropyOptions& options);
+                                      const CrossEntropyOptions& options, std::optional<double> total = std::nullopt);
 // g: shape of the labels, or one element for all rows; scaled by `scale`.
 Array cross_entropy_grad(const Array& x, const Array& labels, const std::optional<Array>& weights, const Array& lse,
                          const Array& g, double scale, const CrossEntropyOptions& options);

@@ -30,7 +30,7 @@ from deepcore.ops.norm import (
 )  # fmt: skip
 from deepcore.ops.pool import (
     adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, global_avg_pool2d, global_max_pool2d, lp_pool2d,
-    max_pool2d, max_pool2d_with_index, max_unpool2d, sum_pool2d,
+    max_pool2d, max_pool2d_with_index, max_unpool2d, spread2d, sum_pool2d,
 )  # fmt: skip
 from deepcore.ops.random import dropout
 from deepcore.ops.reduce import logsumexp, max, maxout, mean, min, norm, prod, sum, var
@@ -67,6 +67,6 @@ __all__ = [
     "max_pool2d_with_index", "max_unpool2d", "maximum", "maxout", "mean", "min", "minimum", "mixup", "mse_loss", "multiply",
     "narrow", "negative", "norm", "not_equal", "one_hot", "pad", "power", "prod", "reciprocal", "relu", "reshape",
     "resize", "round", "rsqrt", "scatter_add", "sigmoid", "sign", "silu", "sin", "softmax", "softmax_cross_entropy",
-    "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack", "step", "subtract", "sum", "sum_pool2d",
+    "softplus", "sort", "split", "spread2d", "sqrt", "square", "squeeze", "stack", "step", "subtract", "sum", "sum_pool2d",
     "swap_axes", "take", "take_along", "tanh", "top_k", "transpose", "upsample", "var", "where",
 ]  # fmt: skip

@@ -14,6 +14,7 @@ from deepcore.ops.elementwise import add, clamp, multiply, subtract
 from deepcore.ops.index import take
 from deepcore.ops.matmul import matmul
 from deepcore.ops.movement import reshape, swap_axes
+from deepcore.ops.pool import spread2d
 from deepcore.random import Key
 from deepcore.tensor import Tensor, as_tensor, tensor
 
@@ -47,11 +48,14 @@ def resize(x: Tensor, size: int | Sequence[int], mode: str = "bilinear") -> Tens
 
 
 def upsample(x: Tensor, factor: int | Sequence[int], mode: str = "nearest") -> Tensor:
-    """`resize` to whole multiples of the size."""
+    """`resize` to whole multiples of the size; 'nearest' repeats pixels (the adjoint of summing windows)."""
     rows, columns = pair("upsample", "factor", factor)
     if x.ndim != 4:
         raise ShapeError(f"upsample: expected x (n, h, w, c), got {x.shape}")
-    return resize(x, (x.shape[1] * rows, x.shape[2] * columns), mode)
+    if min(rows, columns) < 1:
+        raise ArgumentError(f"upsample: expected factors >= 1, got {factor!r}")
+    h, w = x.shape[1:3]
+    return spread2d(x, (rows, columns)) if mode == "nearest" else resize(x, (h * rows, w * columns), mode)
 
 
 # ---- sampling at a grid (Jaderberg et al., 2015) ----

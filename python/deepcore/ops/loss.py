@@ -83,22 +83,23 @@ def _one_hot_like(labels: Tensor, x: Tensor) -> Tensor:
 
 
 def _cross_entropy(
-    x: _C.Array, labels: _C.Array, weights: _C.Array | None, *, smoothing: float, ignore_label: int
+    x: _C.Array, labels: _C.Array, weights: _C.Array | None, *, smoothing: float, ignore_label: int, total: float | None
 ) -> tuple[_C.Array, _C.Array]:
-    return _C.cross_entropy(x, labels, weights, smoothing, ignore_label)
+    return _C.cross_entropy(x, labels, weights, smoothing, ignore_label, total)
 
 
 def _cross_entropy_grad(
     g: _C.Array, lse: _C.Array, needed: Sequence[bool], x: _C.Array, labels: _C.Array, weights: _C.Array | None,
-    *, smoothing: float, ignore_label: int,
+    *, smoothing: float, ignore_label: int, total: float | None,
 ) -> Sequence[_C.Array | None]:  # fmt: skip
     if len(needed) > 2 and needed[2]:
         raise ArgumentError("softmax_cross_entropy: class weights have no derivative")
-    return _C.cross_entropy_grad(x, labels, weights, lse, g, 1.0, smoothing, ignore_label), None, None
+    scale = 1.0 if total is None else total
+    return _C.cross_entropy_grad(x, labels, weights, lse, g, scale, smoothing, ignore_label), None, None
 
 
 def _cross_entropy_reference(
-    x: Tensor, labels: Tensor, weights: Tensor | None, *, smoothing: float, ignore_label: int
+    x: Tensor, labels: Tensor, weights: Tensor | None, *, smoothing: float, ignore_label: int, total: float | None
 ) -> Tensor:
     c = x.shape[-1]
     target = _one_hot_like(labels, x) * (1.0 - smoothing) + smoothing / c
@@ -106,7 +107,8 @@ def _cross_entropy_reference(
         target = target * weights
     counted = astype(labels != ignore_label, x.dtype)
     distance = logsumexp(x, -1, keepdims=True) - x
-    return sum_(target * distance, -1) * counted
+    loss = sum_(target * distance, -1) * counted
+    return loss if total is None else sum_(loss) * total
 
 
 _cross_entropy_op = fused(_cross_entropy, _cross_entropy_grad, _cross_entropy_reference)
@@ -193,19 +195,24 @@ def softmax_cross_entropy(
     else:
         if target.dtype == "bool":
             raise DtypeError(f"{op}: expected integer labels or float distributions, got bool")
-        options: dict[str, Any] = {
-            "smoothing": float(label_smoothing),
-            "ignore_label": NO_LABEL if ignore_label is None else ignore_label,
-        }
-        loss = _cross_entropy_op(x, target, class_weight, **options)
         if reduction == "mean" and (class_weight is not None or ignore_label is not None):
             labels = target.numpy()
             kept = labels != ignore_label if ignore_label is not None else labels == labels
             if class_weight is None:
                 counted = float(kept.sum())
             else:
-                counted = float(class_weight.numpy()[labels[kept]].sum(dtype="float64"))
+                # Labels out of range are for the kernel to refuse.
+                counted = float(class_weight.numpy().take(labels[kept], mode="clip").sum(dtype="float64"))
             counted = max(counted, 1e-30)
+        options: dict[str, Any] = {
+            "smoothing": float(label_smoothing),
+            "ignore_label": NO_LABEL if ignore_label is None else ignore_label,
+        }
+        if sample_weight is None and reduction in ("mean", "sum"):  # summed in the same pass
+            scale = 1.0 if reduction == "sum" else 1.0 / (counted or max(target.size, 1))
+            result: Tensor = _cross_entropy_op(x, target, class_weight, total=scale, **options)
+            return result
+        loss = _cross_entropy_op(x, target, class_weight, total=None, **options)
     return reduce_loss(op, loss, reduction, sample_weight, counted)
 
 

@@ -168,6 +168,17 @@ def sum_pool2d(
     return result
 
 
+def spread2d(g: Tensor, window: Window) -> Tensor:
+    """Every value of g (n, p, q, c) at all pixels of its window: (n, p rows, q columns, c); adjoint of `sum_pool2d`."""
+    rows, columns = pair("spread2d", "window", window)
+    if g.ndim != 4:
+        raise ShapeError(f"spread2d: expected g (n, p, q, c), got {g.shape}")
+    shape = (g.shape[0], g.shape[1] * rows, g.shape[2] * columns, g.shape[3])
+    options = _windows("spread2d", shape, (rows, columns), None, 0, 1)
+    result: Tensor = _average_pool_grad(g, shape=shape, options=options, divisor=ONE)
+    return result
+
+
 def lp_pool2d(
     x: Tensor, p: float, window: Window, *, stride: Window | None = None, padding: int | str | Sequence[int] = 0
 ) -> Tensor:
