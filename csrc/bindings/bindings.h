@@ -72,6 +72,7 @@ void bind_image(py::module_& m);
 void bind_index(py::module_& m);
 void bind_loss(py::module_& m);
 void bind_matmul(py::module_& m);
+void bind_peak(py::module_& m);
 void bind_movement(py::module_& m);
 void bind_norm(py::module_& m);
 void bind_optim(py::module_& m);

@@ -40,6 +40,7 @@ PYBIND11_MODULE(_C, m) {
   dc::bind_index(m);
   dc::bind_loss(m);
   dc::bind_matmul(m);
+  dc::bind_peak(m);
   dc::bind_movement(m);
   dc::bind_norm(m);
   dc::bind_optim(m);

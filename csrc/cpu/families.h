@@ -16,6 +16,7 @@ extern const PoolKernels<float> pool_f32;
 extern const RandomKernels<float> random_f32;
 extern const ReduceKernels<float> reduce_f32;
 extern const MovementKernels movement;
+extern const PeakKernels peak;
 extern const PlainKernels plain;
 #ifdef DC_ISA_SCALAR
 extern const ConvKernels<double> conv_f64;

@@ -24,6 +24,7 @@ const BackendTable table = {
             .reduce = &reduce_f32},
     .plain = &plain,
     .movement = &movement,
+    .peak = &peak,
 };
 
 #ifdef DC_ISA_SCALAR

@@ -9,6 +9,7 @@
 #include "movement.h"
 #include "norm.h"
 #include "optim.h"
+#include "peak.h"
 #include "pool.h"
 #include "random.h"
 #include "reduce.h"
@@ -37,6 +38,7 @@ struct BackendTable {
   KernelTable<float> f32;
   const PlainKernels* plain;
   const MovementKernels* movement;
+  const PeakKernels* peak;
 };
 
 }  // namespace dc
