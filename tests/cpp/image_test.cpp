@@ -1,7 +1,8 @@
 // Image kernels against formulas in double; gradients against the transposed map.
+#include "kernels/image.h"
+
 #include "core/philox.h"
 #include "kernel_test.h"
-#include "kernels/image.h"
 
 DECLARE_TABLES(ImageKernels, image)
 

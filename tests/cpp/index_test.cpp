@@ -1,9 +1,10 @@
 // Indexing kernels against plain loops.
+#include "kernels/index.h"
+
 #include <algorithm>
 #include <numeric>
 
 #include "kernel_test.h"
-#include "kernels/index.h"
 
 DECLARE_TABLES(IndexKernels, index)
 

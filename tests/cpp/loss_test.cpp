@@ -1,6 +1,7 @@
 // Softmax and cross-entropy kernels against their formulas in double.
-#include "kernel_test.h"
 #include "kernels/loss.h"
+
+#include "kernel_test.h"
 
 DECLARE_TABLES(LossKernels, loss)
 

@@ -1,6 +1,7 @@
 // Normalisation kernels against two-pass formulas in double.
-#include "kernel_test.h"
 #include "kernels/norm.h"
+
+#include "kernel_test.h"
 
 DECLARE_TABLES(NormKernels, norm)
 

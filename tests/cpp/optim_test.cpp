@@ -1,8 +1,9 @@
 // Optimizer steps against their formulas in double, several steps in a row.
+#include "kernels/optim.h"
+
 #include <functional>
 
 #include "kernel_test.h"
-#include "kernels/optim.h"
 
 DECLARE_TABLES(OptimKernels, optim)
 

@@ -1,6 +1,7 @@
 // Pooling kernels against loops over taps in double.
-#include "kernel_test.h"
 #include "kernels/pool.h"
+
+#include "kernel_test.h"
 
 DECLARE_TABLES(PoolKernels, pool)
 

@@ -1,7 +1,8 @@
 // Random kernels against the scalar Philox of core/philox.h, and the moments of what they make.
+#include "kernels/random.h"
+
 #include "core/philox.h"
 #include "kernel_test.h"
-#include "kernels/random.h"
 
 DECLARE_TABLES(RandomKernels, random)
 

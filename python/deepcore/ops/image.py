@@ -38,8 +38,8 @@ defvjp(_resize_grad, lambda c, y, g, shape, mode: _resize(c, size=(g.shape[1], g
 def resize(x: Tensor, size: int | Sequence[int], mode: str = "bilinear") -> Tensor:
     """x (n, h, w, c) -> (n, *size, c).
 
-    Row p of P reads source row 'nearest': floor(p h / P); 'bilinear': (p + 1/2) h / P - 1/2, clamped; 'bilinear_corners': p (h - 1) / (P - 1),
-    so that corners meet corners. ArgumentError for another mode.
+    Row p of P reads source row floor(p h / P) ('nearest'), (p + 1/2) h / P - 1/2, clamped ('bilinear'), or
+    p (h - 1) / (P - 1), so that corners meet corners ('bilinear_corners'). ArgumentError for another mode.
     """
     if mode not in RESIZE_MODES:
         raise ArgumentError(f"resize: expected mode in {list(RESIZE_MODES)}, got {mode!r}")
