@@ -14,7 +14,7 @@
 namespace dc::DC_ISA {
 namespace {
 
-constexpr int64_t kDepth = 512;           // k per tile: deeper than L1 holds, because every pass over C costs more
+constexpr int64_t kDepth = 512;               // k per tile: deeper than L1 holds, because every pass over C costs more
 constexpr int64_t kSharedElements = 3 << 19;  // shared slab: 6 MB of float
 constexpr int64_t kTaskWork = 1 << 17;        // multiply-adds that pay for waking a thread
 
