@@ -98,11 +98,11 @@ class Worker:
         step()
         once = clock() - start
         if self.inner == 0:
-            repeats = min(64, max(1, int(SHORTEST / max(once, 1e-7))))
+            repeats = min(64, int(SHORTEST / max(once, 1e-7)))
             start = clock()
             for _ in range(repeats):
                 step()
-            self.inner = max(1, int(SHORTEST / max((clock() - start) / repeats, 1e-8)))
+            self.inner = max(1, int(SHORTEST / max((clock() - start) / repeats, 1e-8))) if repeats else 1
         times: list[float] = []
         end = clock() + seconds
         while not times or clock() < end:
