@@ -82,6 +82,12 @@ void grad_input(const Conv2dShape& s, const T* gy, const T* w, T* gx, Context& c
 
 template <class T>
 void grad_weight(const Conv2dShape& s, const T* x, const T* gy, T* gw, Context& context) {
+  if (pointwise(s)) {
+    MatmulShape g{};
+    g.m = s.k, g.n = s.c, g.k = s.n * s.p * s.q;
+    g.a_row = 1, g.a_col = s.k, g.b_row = s.c, g.b_col = 1, g.c_row = s.c;
+    return matmul_of(x).gemm(g, gy, x, nullptr, nullptr, gw, context);
+  }
   if (is_depthwise(s))
     depthwise_grad_weight(s, x, gy, gw, context);
   else if (winograd_pays(forward_shape(s)) && s.r == 3)

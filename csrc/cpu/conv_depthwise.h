@@ -33,9 +33,9 @@ static inline Block<T> spread_block(const Padding& padding, const T* image, int6
 
 // PX pixels by one register of channels.
 template <class T, int PX>
-static DC_INLINE void depthwise_pixels(const T* x, int64_t tap_row, int64_t tap, int64_t step, int64_t r,
-                                       int64_t s, const T* w, int64_t channels, int count, const T* bias, bool relu,
-                                       T* y, int64_t y_pixel) {
+static DC_INLINE void depthwise_pixels(const T* x, int64_t tap_row, int64_t tap, int64_t step, int64_t r, int64_t s,
+                                       const T* w, int64_t channels, int count, const T* bias, bool relu, T* y,
+                                       int64_t y_pixel) {
   Vec<T> acc[PX];
 #pragma GCC unroll 8
   for (int i = 0; i < PX; ++i) acc[i] = bias ? Vec<T>::load_n(bias, count) : Vec<T>::zero();
@@ -75,8 +75,8 @@ static inline void depthwise_conv(const DirectShape& d, int64_t times, int64_t g
     for (int64_t t = begin; t < end; ++t) {
       const int64_t image = t / bands, p0 = d.p * (t % bands) / bands, p1 = d.p * (t % bands + 1) / bands;
       if (p0 == p1) continue;
-      const Block<T> block = spread_block(padding, x + image * d.h * d.w * d.c, p0 * d.stride_h, d.rows(p1 - p0),
-                                          d.columns(), times);
+      const Block<T> block =
+          spread_block(padding, x + image * d.h * d.w * d.c, p0 * d.stride_h, d.rows(p1 - p0), d.columns(), times);
       T* row = gather > 1 ? static_cast<T*>(thread_scratch(2, d.q * channels * sizeof(T))) : nullptr;
       for (int64_t p = p0; p < p1; ++p) {
         T* target = y + image * d.y_image + p * d.y_row;
@@ -85,9 +85,9 @@ static inline void depthwise_conv(const DirectShape& d, int64_t times, int64_t g
         for_vectors<T>(channels, [&](int64_t c, int count) {
           const T* in = block.data + (p - p0) * d.stride_h * block.row + c;
           const auto pixels = [&]<int PX>(int64_t q) {
-            depthwise_pixels<T, PX>(in + q * step, d.dilation_h * block.row, d.dilation_w * block.pixel, step,
-                                    d.r, d.s, w + c, channels, count, bias ? bias + c : nullptr, relu,
-                                    out + q * y_pixel + c, y_pixel);
+            depthwise_pixels<T, PX>(in + q * step, d.dilation_h * block.row, d.dilation_w * block.pixel, step, d.r, d.s,
+                                    w + c, channels, count, bias ? bias + c : nullptr, relu, out + q * y_pixel + c,
+                                    y_pixel);
           };
           int64_t q = 0;
           for (; q + 8 <= d.q; q += 8) pixels.template operator()<8>(q);
@@ -146,8 +146,9 @@ static inline void depthwise_grad_input(const Conv2dShape& s, const T* gy, const
 
 // acc[v] += gy x over a band, for TAPS neighbouring taps of one filter row.
 template <class T, int TAPS>
-static DC_INLINE void depthwise_taps(const T* x, int64_t x_row, int64_t x_step, int64_t tap, const T* gy, int64_t gy_row,
-                                     int64_t gy_pixel, int64_t rows, int64_t q, int count, T* sums, int64_t channels) {
+static DC_INLINE void depthwise_taps(const T* x, int64_t x_row, int64_t x_step, int64_t tap, const T* gy,
+                                     int64_t gy_row, int64_t gy_pixel, int64_t rows, int64_t q, int count, T* sums,
+                                     int64_t channels) {
   Vec<T> acc[TAPS][2];
 #pragma GCC unroll 4
   for (int v = 0; v < TAPS; ++v) acc[v][0] = Vec<T>::load_n(sums + v * channels, count), acc[v][1] = Vec<T>::zero();
@@ -194,8 +195,8 @@ static inline void depthwise_grad_weight(const Conv2dShape& s, const T* x, const
       for (int64_t t = s.n * bands * part / parts; t < s.n * bands * (part + 1) / parts; ++t) {
         const int64_t image = t / bands, p0 = s.p * (t % bands) / bands, p1 = s.p * (t % bands + 1) / bands;
         if (p0 == p1) continue;
-        const Block<T> block = spread_block(padding, x + image * s.h * s.w * s.c, p0 * s.stride_h, d.rows(p1 - p0),
-                                            d.columns(), times);
+        const Block<T> block =
+            spread_block(padding, x + image * s.h * s.w * s.c, p0 * s.stride_h, d.rows(p1 - p0), d.columns(), times);
         const T* g = gy + (image * s.p + p0) * s.q * s.k;
         for_vectors<T>(s.k, [&](int64_t k, int count) {
           for (int64_t r = 0; r < s.r; ++r) {

@@ -1,5 +1,6 @@
 // Direct convolution with register tiles, no im2col:
-//   y[n, p, q, k] = sum_{r, s, c} x[n, p stride_h - pad_top + r dilation_h, q stride_w - pad_left + s dilation_w, c] w[k, r, s, c].
+//   y[n, p, q, k] = sum_{r, s, c} x[n, p stride_h - pad_top + r dilation_h, q stride_w - pad_left + s dilation_w, c]
+//   w[k, r, s, c].
 // A tile is up to kTileRows neighbouring pixels of a row of y by kTileColumns channels; its A rows are windows of the
 // padded image, stride_w pixels apart, its reduction runs over (r, s, c) with the sums in registers throughout.
 // Filters are packed as panels [group][k / kTileColumns][r][s][c][kTileColumns].
@@ -12,7 +13,7 @@
 namespace dc::DC_ISA {
 
 struct DirectShape {
-  int64_t n, h, w, c;              // x
+  int64_t n, h, w, c;               // x
   int64_t groups, reduce, outputs;  // channels of x and of y in a group
   int64_t r, s, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
   int64_t p, q, y_image, y_row, y_pixel;  // y
@@ -45,8 +46,7 @@ class DirectConv {
     bands = max64(bands, min64(ceil_div(16, d.n), work / kConvTaskWork));
     bands = max64(1, min64(bands, ceil_div(d.p, min64(d.p, max64(1, (d.r - 1) / 2)))));
     const int64_t all_panels = d.groups * d.panels();
-    const int64_t splits =
-        max64(1, min64(all_panels, min64(ceil_div(16, d.n * bands), work / bands / kConvTaskWork)));
+    const int64_t splits = max64(1, min64(all_panels, min64(ceil_div(16, d.n * bands), work / bands / kConvTaskWork)));
     const int64_t tasks = d.n * bands * splits;
     const int64_t grain = max64(1, kConvTaskWork * bands * splits / max64(1, work));
     parallel_for(context, tasks, grain, [&](int64_t begin, int64_t end) {
@@ -65,7 +65,8 @@ class DirectConv {
   void run_band(const Padding& padding, int64_t image, int64_t p0, int64_t p1, int64_t panel0, int64_t panel1) const {
     if (p0 == p1) return;
     const int64_t rows = d.rows(p1 - p0), columns = d.columns();
-    T* scratch = padding.copy ? static_cast<T*>(thread_scratch(1, rows * columns * padding.pitch * sizeof(T))) : nullptr;
+    T* scratch =
+        padding.copy ? static_cast<T*>(thread_scratch(1, rows * columns * padding.pitch * sizeof(T))) : nullptr;
     const Block<T> block = padding.block(x_ + image * d.h * d.w * d.c, p0 * d.stride_h, rows, columns, scratch);
     TileInput<T> in;
     in.a_stride = d.stride_w * block.pixel;
@@ -78,8 +79,12 @@ class DirectConv {
       const int64_t group = j / d.panels(), column = j % d.panels() * kTileColumns;
       const int64_t k = group * d.outputs + column;
       const T* panel = packed_ + j * d.terms() * kTileColumns;
-      TileOutput<T> out{nullptr, d.y_pixel, static_cast<int>(min64(kTileColumns, d.outputs - column)), false,
-                        bias_ ? bias_ + k : nullptr, d.activation};
+      TileOutput<T> out{nullptr,
+                        d.y_pixel,
+                        static_cast<int>(min64(kTileColumns, d.outputs - column)),
+                        false,
+                        bias_ ? bias_ + k : nullptr,
+                        d.activation};
       for (int64_t p = p0; p < p1; ++p) {
         // Filter rows that meet the image; the others would add zeros.
         const int64_t top = p * d.stride_h - d.pad_top;
@@ -122,8 +127,8 @@ class DirectConv {
     const int64_t most = max64(1, kBandElements / (kTileRows * pitch));
     const int64_t least = ceil_div(kConvTaskWork, kTileRows * max64(1, terms) * d.outputs);
     const int64_t row_tasks = ceil_div(tiles.count, min64(max64(1, most), max64(1, least)));
-    const int64_t splits = max64(1, min64(d.panels(), min64(ceil_div(16, row_tasks),
-                                                            m * terms * d.outputs / row_tasks / kConvTaskWork)));
+    const int64_t splits =
+        max64(1, min64(d.panels(), min64(ceil_div(16, row_tasks), m * terms * d.outputs / row_tasks / kConvTaskWork)));
     parallel_for(context, row_tasks * splits, 1, [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
         const int64_t row_task = t / splits, split = t % splits;
@@ -138,9 +143,12 @@ class DirectConv {
           in.b = packed_ + j * terms * kTileColumns;
           for (int64_t i = i0; i < i1; ++i) {
             in.a = windows + (tiles.begin(i) - m0) * pitch;
-            const TileOutput<T> out{y_ + tiles.begin(i) * d.y_pixel + k, d.y_pixel,
-                                    static_cast<int>(min64(kTileColumns, d.outputs - k)), false,
-                                    bias_ ? bias_ + k : nullptr, d.activation};
+            const TileOutput<T> out{y_ + tiles.begin(i) * d.y_pixel + k,
+                                    d.y_pixel,
+                                    static_cast<int>(min64(kTileColumns, d.outputs - k)),
+                                    false,
+                                    bias_ ? bias_ + k : nullptr,
+                                    d.activation};
             run_tile_rows(tiles.rows(i), in, out);
           }
         }
@@ -174,7 +182,12 @@ static inline void pack_filters(const DirectShape& d, const T* w, T* packed, Con
 struct PhaseTaps {
   int64_t first, step, count, shift, dilation, positions;
   PhaseTaps(int64_t phase, int64_t size, int64_t taps, int64_t stride, int64_t pad, int64_t dilate)
-      : first(0), step(1), count(0), shift(0), dilation(1), positions(phase < size ? (size - phase - 1) / stride + 1 : 0) {
+      : first(0),
+        step(1),
+        count(0),
+        shift(0),
+        dilation(1),
+        positions(phase < size ? (size - phase - 1) / stride + 1 : 0) {
     while (first < taps && (phase + pad - first * dilate) % stride != 0) ++first;
     if (first >= taps) return;
     while ((step * dilate) % stride != 0) ++step;
@@ -187,9 +200,27 @@ struct PhaseTaps {
 // The convolution of gy, stride 1, that gives gx at the pixels of one phase: the taps above in reverse order.
 // Reversed tap t' = count - 1 - t reads row i + shift - (count - 1) dilation + t' dilation.
 static inline DirectShape phase_shape(const Conv2dShape& s, const PhaseTaps& v, const PhaseTaps& u) {
-  return {s.n, s.p, s.q, s.k, s.groups, s.k / s.groups, s.c / s.groups, v.count, u.count, 1, 1, v.dilation, u.dilation,
-          (v.count - 1) * v.dilation - v.shift, (u.count - 1) * u.dilation - u.shift,
-          v.positions, u.positions, s.h * s.w * s.c, s.stride_h * s.w * s.c, s.stride_w * s.c, Activation::none};
+  return {s.n,
+          s.p,
+          s.q,
+          s.k,
+          s.groups,
+          s.k / s.groups,
+          s.c / s.groups,
+          v.count,
+          u.count,
+          1,
+          1,
+          v.dilation,
+          u.dilation,
+          (v.count - 1) * v.dilation - v.shift,
+          (u.count - 1) * u.dilation - u.shift,
+          v.positions,
+          u.positions,
+          s.h * s.w * s.c,
+          s.stride_h * s.w * s.c,
+          s.stride_w * s.c,
+          Activation::none};
 }
 
 // Panels of the filters of one phase.
@@ -240,8 +271,27 @@ static inline void direct_grad_input(const Conv2dShape& s, const T* gy, const T*
 }
 
 static inline DirectShape forward_shape(const Conv2dShape& s) {
-  return {s.n, s.h, s.w, s.c, s.groups, s.c / s.groups, s.k / s.groups, s.r, s.s, s.stride_h, s.stride_w,
-          s.dilation_h, s.dilation_w, s.pad_top, s.pad_left, s.p, s.q, s.p * s.q * s.k, s.q * s.k, s.k, s.activation};
+  return {s.n,
+          s.h,
+          s.w,
+          s.c,
+          s.groups,
+          s.c / s.groups,
+          s.k / s.groups,
+          s.r,
+          s.s,
+          s.stride_h,
+          s.stride_w,
+          s.dilation_h,
+          s.dilation_w,
+          s.pad_top,
+          s.pad_left,
+          s.p,
+          s.q,
+          s.p * s.q * s.k,
+          s.q * s.k,
+          s.k,
+          s.activation};
 }
 
 template <class T>

@@ -30,7 +30,12 @@ struct Padding {
   // rows, columns: size of the padded image that is read. step: pixels between neighbours in a tile.
   Padding(int64_t h_, int64_t w_, int64_t channels_, int64_t top_, int64_t left_, int64_t rows, int64_t columns,
           int64_t step, int64_t value_bytes, bool spread)
-      : h(h_), w(w_), channels(channels_), top(top_), left(left_), pitch(channels_),
+      : h(h_),
+        w(w_),
+        channels(channels_),
+        top(top_),
+        left(left_),
+        pitch(channels_),
         copy(top_ > 0 || left_ > 0 || rows - top_ > h_ || columns - left_ > w_) {
     if (spread && (channels * step * value_bytes) % 2048 == 0) pitch += 64 / value_bytes, copy = true;
   }
@@ -51,8 +56,7 @@ struct Padding {
       if (pitch == channels)
         memcpy(out + from * pitch, in, (to - from) * channels * sizeof(T));
       else
-        for (int64_t j = from; j < to; ++j)
-          memcpy(out + j * pitch, in + (j - from) * channels, channels * sizeof(T));
+        for (int64_t j = from; j < to; ++j) memcpy(out + j * pitch, in + (j - from) * channels, channels * sizeof(T));
       memset(out + to * pitch, 0, (columns - to) * pitch * sizeof(T));
     }
     return {scratch, columns * pitch, pitch};

@@ -1,9 +1,9 @@
 // Gradient of an input with few channels (an image): gx[n, i, j, c] = sum of gy[n, p, q, k] w[k, r, s, c] over
 // p stride_h - pad_top + r dilation_h = i, q stride_w - pad_left + s dilation_w = j.
-// Register lanes over c would be mostly empty, so they run over pixels: z[r, s, c][pixel] = sum_k w[k, r, s, c] gy[pixel, k]
-// is a product with (r, s, c) as rows, whose rows are then added, shifted, to rows of gx.
-// Rows under way are kept as [i][c][j mod stride_w][j / stride_w], so every shift is a contiguous addition.
-// Tasks are (image, band of rows of gx); bands recompute the rows of gy they share. Bound by FMA for k above 16 or so.
+// Register lanes over c would be mostly empty, so they run over pixels: z[r, s, c][pixel] = sum_k w[k, r, s, c]
+// gy[pixel, k] is a product with (r, s, c) as rows, whose rows are then added, shifted, to rows of gx. Rows under way
+// are kept as [i][c][j mod stride_w][j / stride_w], so every shift is a contiguous addition. Tasks are (image, band of
+// rows of gx); bands recompute the rows of gy they share. Bound by FMA for k above 16 or so.
 #pragma once
 #include "cpu/conv_image.h"
 
@@ -52,8 +52,9 @@ class ThinInputGradient {
           TileInput<T> in;
           in.a = w_ + tiles.begin(i), in.a_stride = terms;
           in.b = panel, in.b_stride = kTileColumns, in.length = s.k;
-          run_tile_columns(tiles.rows(i), in, TileOutput<T>{z + tiles.begin(i) * pitch + m, pitch, static_cast<int>(n),
-                                                            false, nullptr, Activation::none});
+          run_tile_columns(tiles.rows(i), in,
+                           TileOutput<T>{z + tiles.begin(i) * pitch + m, pitch, static_cast<int>(n), false, nullptr,
+                                         Activation::none});
         }
       }
       for (int64_t t = 0; t < terms; ++t) add(z + t * pitch, t, p0, p1, h0, h1, rows, row);

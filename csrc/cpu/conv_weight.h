@@ -1,5 +1,6 @@
 // Gradient of the filters with register tiles:
-//   gw[k, r, s, c] = sum_{n, p, q} gy[n, p, q, k] x[n, p stride_h - pad_top + r dilation_h, q stride_w - pad_left + s dilation_w, c].
+//   gw[k, r, s, c] = sum_{n, p, q} gy[n, p, q, k] x[n, p stride_h - pad_top + r dilation_h, q stride_w - pad_left + s
+//   dilation_w, c].
 // Pixels are the reduction. A tile is up to kTileRows neighbouring values of one filter row (s, c together where they
 // are contiguous in the padded image) by kTileColumns output channels, so even one input channel fills a tile.
 // Sums gather in [r][s][c][k]; the last step adds the partial sums in order and transposes.
@@ -24,8 +25,8 @@ class WeightGradient {
     }
     const int64_t panels = ceil_div(kg, kTileColumns), pitch = panels * kTileColumns;
     const int64_t columns = (s.q - 1) * s.stride_w + (s.s - 1) * s.dilation_w + 1;
-    const Padding padding(s.h, s.w, s.c, s.pad_top, s.pad_left,
-                          (s.p - 1) * s.stride_h + (s.r - 1) * s.dilation_h + 1, columns, s.stride_w, sizeof(T), false);
+    const Padding padding(s.h, s.w, s.c, s.pad_top, s.pad_left, (s.p - 1) * s.stride_h + (s.r - 1) * s.dilation_h + 1,
+                          columns, s.stride_w, sizeof(T), false);
     const int64_t work = s.n * s.p * s.q * terms * s.k;
     // A band: rows of one image with x and gy in L2.
     const int64_t row = s.stride_h * columns * s.c + s.q * s.k;
@@ -70,7 +71,8 @@ class WeightGradient {
     const int64_t panels = ceil_div(kg, kTileColumns), pitch = panels * kTileColumns;
     const int64_t rows = (p1 - p0 - 1) * s.stride_h + (s.r - 1) * s.dilation_h + 1;
     const int64_t columns = (s.q - 1) * s.stride_w + (s.s - 1) * s.dilation_w + 1, pixels = (p1 - p0) * s.q;
-    T* scratch = padding.copy ? static_cast<T*>(thread_scratch(1, rows * columns * padding.pitch * sizeof(T))) : nullptr;
+    T* scratch =
+        padding.copy ? static_cast<T*>(thread_scratch(1, rows * columns * padding.pitch * sizeof(T))) : nullptr;
     const Block<T> block = padding.block(x_ + image * s.h * s.w * s.c, p0 * s.stride_h, rows, columns, scratch);
     const T* gy = gy_ + (image * s.p + p0) * s.q * s.k;
     // A last panel that is neither one vector nor all of them is copied with zeros after it: tiles read whole vectors.
@@ -87,8 +89,7 @@ class WeightGradient {
       const int64_t r = item % s.r, j = item / s.r % panels, g = item / (s.r * panels);
       const int64_t column = j * kTileColumns, n = min64(kTileColumns, kg - column);
       if (tail && j == panels - 1) {
-        if (tail_group != g)
-          pack_b_panel(gy + g * kg + column, s.k, 1, pixels, n, tails);
+        if (tail_group != g) pack_b_panel(gy + g * kg + column, s.k, 1, pixels, n, tails);
         tail_group = g;
         in.b = tails, in.b_stride = kTileColumns;
       } else {
@@ -103,9 +104,14 @@ class WeightGradient {
       for (int64_t v = 0; v < runs; ++v)
         for (int64_t i = 0; i < tiles.count; ++i) {
           const int64_t at = tiles.begin(i);
-          in.a = block.data + ((from - p0) * s.stride_h + r * s.dilation_h) * block.row + v * s.dilation_w * block.pixel + g * cg + at;
-          const TileOutput<T> out{sums + (g * terms + r * s.s * cg + v * cg + at) * pitch + column, pitch,
-                                  static_cast<int>(n), load, nullptr, Activation::none};
+          in.a = block.data + ((from - p0) * s.stride_h + r * s.dilation_h) * block.row +
+                 v * s.dilation_w * block.pixel + g * cg + at;
+          const TileOutput<T> out{sums + (g * terms + r * s.s * cg + v * cg + at) * pitch + column,
+                                  pitch,
+                                  static_cast<int>(n),
+                                  load,
+                                  nullptr,
+                                  Activation::none};
           run_tile_columns(tiles.rows(i), in, out);
         }
     }

@@ -5,9 +5,9 @@
 // Filters: [k / kTileColumns][e][c][kTileColumns]; x: [e][square][c]; products of one panel: [e][square][kTileColumns].
 // A task is a group of strips (rows of squares), its transformed x in L2, all filters passing over it.
 // Points 0, 1, -1, 2, -2, infinity (A. Lavin, S. Gray, Fast algorithms for convolutional neural networks, 2015).
-// The gradient of the filters is F(R x R, M x M) with the same points: gw = A' [ sum over squares (G gy G') * (B' x B) ] A.
-// Here squares are the reduction; transformed x and gy of some squares lie in L3, each e is a task.
-// Bound by FMA; error of y about 10 times that of the direct sum: docs/kernels/conv.md.
+// The gradient of the filters is F(R x R, M x M) with the same points: gw = A' [ sum over squares (G gy G') * (B' x B)
+// ] A. Here squares are the reduction; transformed x and gy of some squares lie in L3, each e is a task. Bound by FMA;
+// error of y about 10 times that of the direct sum: docs/kernels/conv.md.
 #pragma once
 #include "cpu/conv_direct.h"
 
@@ -86,7 +86,11 @@ struct WinogradShape {
   int64_t high, wide, strips;  // squares down and across, rows of squares of all images
   int64_t pitch;               // of a square's transformed x
   explicit WinogradShape(const DirectShape& shape, int64_t value_bytes)
-      : d(shape), side(7 - d.r), high(ceil_div(d.p, side)), wide(ceil_div(d.q, side)), strips(d.n * high),
+      : d(shape),
+        side(7 - d.r),
+        high(ceil_div(d.p, side)),
+        wide(ceil_div(d.q, side)),
+        strips(d.n * high),
         pitch(d.reduce + (d.reduce * value_bytes % 2048 ? 0 : 64 / value_bytes)) {}
   int64_t columns() const { return side * wide + d.r - 1; }
   Padding padding(int64_t value_bytes) const {
@@ -96,7 +100,9 @@ struct WinogradShape {
 
 // Multiply-adds and a share for the transforms against those of the direct sum.
 static inline bool winograd_pays(const DirectShape& d) {
-  if ((d.r != 3 && d.r != 5) || d.s != d.r || d.stride_h != 1 || d.stride_w != 1 || d.dilation_h != 1 || d.dilation_w != 1) return false;
+  if ((d.r != 3 && d.r != 5) || d.s != d.r || d.stride_h != 1 || d.stride_w != 1 || d.dilation_h != 1 ||
+      d.dilation_w != 1)
+    return false;
   if (d.groups != 1 || d.reduce < 16 || d.outputs < 16 || VecF::W == 1) return false;
   const int64_t squares = d.n * ceil_div(d.p, 7 - d.r) * ceil_div(d.q, 7 - d.r);
   return squares * (40 + 600 / d.outputs + 600 / d.reduce) + 300 < d.r * d.s * d.n * d.p * d.q;
@@ -132,8 +138,7 @@ class WinogradConv {
   static constexpr int M = 7 - R;
 
  public:
-  WinogradConv(const DirectShape& d, const T* x, const T* bias, T* y)
-      : z(d, sizeof(T)), x_(x), bias_(bias), y_(y) {}
+  WinogradConv(const DirectShape& d, const T* x, const T* bias, T* y) : z(d, sizeof(T)), x_(x), bias_(bias), y_(y) {}
 
   // Direct panels [panel][r][s][c][kTileColumns] to [panel][e][c][kTileColumns].
   static void transform_filters(const DirectShape& d, const T* packed, T* u, Context& context) {
@@ -291,8 +296,11 @@ class WinogradWeightGradient {
             for (int64_t i = 0; i < tiles.count; ++i) {
               own.a = v + e * x_plane + tiles.begin(i);
               own.b = u + e * gy_plane + j * kTileColumns;
-              const TileOutput<T> out{sums + (e * s.c + tiles.begin(i)) * sums_pitch() + j * kTileColumns, sums_pitch(),
-                                      static_cast<int>(min64(kTileColumns, s.k - j * kTileColumns)), round > 0, nullptr,
+              const TileOutput<T> out{sums + (e * s.c + tiles.begin(i)) * sums_pitch() + j * kTileColumns,
+                                      sums_pitch(),
+                                      static_cast<int>(min64(kTileColumns, s.k - j * kTileColumns)),
+                                      round > 0,
+                                      nullptr,
                                       Activation::none};
               run_tile_columns(tiles.rows(i), own, out);
             }

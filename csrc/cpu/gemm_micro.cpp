@@ -101,6 +101,12 @@ static __attribute__((noinline)) void tile(const TileInput<T>& in, const TileOut
   for (int i = 0; i < MR; ++i)
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) acc[i][v] = Vec<T>::zero();
+  // C is wanted at the end: rows a few KiB apart, each a miss of cache and often of the TLB.
+#pragma GCC unroll 16
+  for (int i = 0; i < MR; ++i) {
+    __builtin_prefetch(out.c + i * out.c_row);
+    __builtin_prefetch(out.c + i * out.c_row + NV * Vec<T>::W - 1);
+  }
   const T* b = in.b;
   for (int64_t u = 0; u < in.outer; ++u)
     for (int64_t v = 0; v < in.inner; ++v)

@@ -36,9 +36,9 @@ template <class T>
 struct TileOutput {
   T* c;
   int64_t c_row;
-  int n;              // columns to store, 1 .. NV * W
-  bool load_c;        // start from C instead of 0
-  const T* bias;      // n values or null, added at the end
+  int n;          // columns to store, 1 .. NV * W
+  bool load_c;    // start from C instead of 0
+  const T* bias;  // n values or null, added at the end
   Activation activation;
 };
 

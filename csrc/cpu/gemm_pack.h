@@ -11,8 +11,8 @@ namespace dc::DC_ISA {
 // dst[p * dst_stride + i] = src[i * src_stride + p] for i < rows <= W, p < k, dst_stride >= rows. Whole vectors are
 // stored, what lies past `rows` being overwritten by the next p; the last ones stop at `stored` lanes.
 template <class T>
-static DC_INLINE void pack_transposed(const T* src, int64_t src_stride, int rows, int64_t k, T* dst,
-                                      int64_t dst_stride, int stored) {
+static DC_INLINE void pack_transposed(const T* src, int64_t src_stride, int rows, int64_t k, T* dst, int64_t dst_stride,
+                                      int stored) {
   constexpr int W = Vec<T>::W;
   for (int64_t p = 0; p < k; p += W) {
     const int count = static_cast<int>(k - p < W ? k - p : W);
@@ -44,8 +44,7 @@ static inline void pack_b_panel(const T* b, int64_t row, int64_t col, int64_t k,
     if (n == kTileColumns) {
       for (int64_t p = 0; p < k; ++p)
 #pragma GCC unroll 4
-        for (int v = 0; v < kTileVectors; ++v)
-          Vec<T>::load(b + p * row + v * W).store(dst + p * kTileColumns + v * W);
+        for (int v = 0; v < kTileVectors; ++v) Vec<T>::load(b + p * row + v * W).store(dst + p * kTileColumns + v * W);
     } else {
       for (int64_t p = 0; p < k; ++p)
 #pragma GCC unroll 4

@@ -1,5 +1,5 @@
 // Matrix times vector, y[j] = sum_p x[p] M(j, p), for products with one row or one column.
-// dots: M(j, p) = m[j * stride + p], rows read along p, four at a time, lanes over p.
+// dots: M(j, p) = m[j * stride + p], rows read along p, four at a time, lanes over p; up to four vectors x at once.
 // axpys: M(j, p) = m[p * stride + j], lanes over j, a block of y kept in registers over the whole of p.
 // Both read M once, in order: bound by memory. Lines of M are asked for some rows ahead, because blocks of
 // one row are too short for the hardware to see a stream.
@@ -17,36 +17,54 @@ static constexpr int kGemvVectors = 8;
 #endif
 static constexpr int kGemvBlock = kGemvVectors * VecF::W;
 
-template <class T, int R>
-static DC_INLINE void dot_rows(const T* m, int64_t stride, const T* x, int64_t k, T* y) {
-  constexpr int W = Vec<T>::W;
-  Vec<T> acc[R][2];
+// C rows of m by X vectors x; y[i * y_stride + j].
+template <class T, int C, int X>
+static DC_INLINE void dot_block(const T* m, int64_t stride, const T* x, int64_t x_stride, int64_t k, T* y,
+                                int64_t y_stride) {
+  constexpr int W = Vec<T>::W, U = X == 1 ? 2 : 1;  // one vector alone needs two sums per row to hide latency
+  Vec<T> acc[X][C][U];
 #pragma GCC unroll 4
-  for (int i = 0; i < R; ++i) acc[i][0] = acc[i][1] = Vec<T>::zero();
+  for (int i = 0; i < X; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < C; ++j)
+#pragma GCC unroll 2
+      for (int u = 0; u < U; ++u) acc[i][j][u] = Vec<T>::zero();
   int64_t p = 0;
-  for (; p + 2 * W <= k; p += 2 * W) {
-    const Vec<T> x0 = Vec<T>::load(x + p), x1 = Vec<T>::load(x + p + W);
+  for (; p + U * W <= k; p += U * W)
+#pragma GCC unroll 2
+    for (int u = 0; u < U; ++u) {
+      Vec<T> v[X];
 #pragma GCC unroll 4
-    for (int i = 0; i < R; ++i) {
-      acc[i][0] = fma(Vec<T>::load(m + i * stride + p), x0, acc[i][0]);
-      acc[i][1] = fma(Vec<T>::load(m + i * stride + p + W), x1, acc[i][1]);
+      for (int i = 0; i < X; ++i) v[i] = Vec<T>::load(x + i * x_stride + p + u * W);
+#pragma GCC unroll 4
+      for (int j = 0; j < C; ++j) {
+        const Vec<T> row = Vec<T>::load(m + j * stride + p + u * W);
+#pragma GCC unroll 4
+        for (int i = 0; i < X; ++i) acc[i][j][u] = fma(row, v[i], acc[i][j][u]);
+      }
     }
-  }
   for (; p < k; p += W) {
     const int count = static_cast<int>(k - p < W ? k - p : W);
-    const Vec<T> x0 = Vec<T>::load_n(x + p, count);
 #pragma GCC unroll 4
-    for (int i = 0; i < R; ++i) acc[i][0] = fma(Vec<T>::load_n(m + i * stride + p, count), x0, acc[i][0]);
+    for (int j = 0; j < C; ++j) {
+      const Vec<T> row = Vec<T>::load_n(m + j * stride + p, count);
+#pragma GCC unroll 4
+      for (int i = 0; i < X; ++i) acc[i][j][0] = fma(row, Vec<T>::load_n(x + i * x_stride + p, count), acc[i][j][0]);
+    }
   }
 #pragma GCC unroll 4
-  for (int i = 0; i < R; ++i) y[i] = (acc[i][0] + acc[i][1]).sum();
+  for (int i = 0; i < X; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < C; ++j) y[i * y_stride + j] = (U == 2 ? acc[i][j][0] + acc[i][j][U - 1] : acc[i][j][0]).sum();
 }
 
-template <class T>
-static inline void dots(const T* m, int64_t stride, const T* x, int64_t k, int64_t rows, T* y) {
+template <class T, int X>
+static inline void dots(const T* m, int64_t stride, const T* x, int64_t x_stride, int64_t k, int64_t rows, T* y,
+                        int64_t y_stride) {
+  constexpr int C = kTileRows >= 14 || X == 1 ? 4 : 2;
   int64_t j = 0;
-  for (; j + 4 <= rows; j += 4) dot_rows<T, 4>(m + j * stride, stride, x, k, y + j);
-  for (; j < rows; ++j) dot_rows<T, 1>(m + j * stride, stride, x, k, y + j);
+  for (; j + C <= rows; j += C) dot_block<T, C, X>(m + j * stride, stride, x, x_stride, k, y + j, y_stride);
+  for (; j < rows; ++j) dot_block<T, 1, X>(m + j * stride, stride, x, x_stride, k, y + j, y_stride);
 }
 
 template <class T, int V>

@@ -14,9 +14,9 @@
 namespace dc::DC_ISA {
 namespace {
 
-constexpr int64_t kDepth = 384;             // k per tile: a B panel and an A panel together near the size of L1
+constexpr int64_t kDepth = 512;               // k per tile: deeper than L1 holds, because every pass over C costs more
 constexpr int64_t kSharedElements = 3 << 19;  // shared slab: 6 MB of float
-constexpr int64_t kTaskWork = 1 << 17;      // multiply-adds that pay for waking a thread
+constexpr int64_t kTaskWork = 1 << 17;        // multiply-adds that pay for waking a thread
 
 int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -39,11 +39,17 @@ struct Product {
 
   // A strided read of A touches one line per row and k: rows a multiple of 2 KiB apart share L1 sets.
   Product(const MatmulShape& shape, const T* a_, const T* b_, const T* packed, const T* bias_, T* c_)
-      : s(shape), a(a_), b(b_), packed_b(packed), bias(bias_), c(c_), tiles(shape.m),
-        panels(ceil_div(shape.n, kTileColumns)), depth(even_depth(shape.k, kDepth)) {
+      : s(shape),
+        a(a_),
+        b(b_),
+        packed_b(packed),
+        bias(bias_),
+        c(c_),
+        tiles(shape.m),
+        panels(ceil_div(shape.n, kTileColumns)),
+        depth(even_depth(shape.k, kDepth)) {
     const bool a_conflict = s.a_col == 1 && (s.a_row * static_cast<int64_t>(sizeof(T))) % 2048 == 0;
-    a_in_place = s.m <= kTileRows * 2 || s.n <= kTileColumns * (a_conflict ? 1 : 4) ||
-                 (!a_conflict && s.m * s.k <= 1 << 16);
+    a_in_place = a_conflict ? s.m <= 8 : s.m <= kTileRows * 2 || s.n <= kTileColumns * 4 || s.m * s.k <= 1 << 16;
     b_in_place = s.b_col == 1 && s.m <= 10 * kTileRows;
   }
 
@@ -118,8 +124,7 @@ struct Product {
     int64_t group = ceil_div(kTaskWork, max64(work, 1));
     group = min64(max64(group, panels / 32), max64(1, (1 << 17) / (kTileColumns * depth)));
     const int64_t slab = a_in_place ? s.k : min64(s.k, max64(1, kSharedElements / s.m / depth) * depth);
-    T* shared = a_in_place ? nullptr
-                           : static_cast<T*>(thread_scratch(0, s.m * slab * sizeof(T)));
+    T* shared = a_in_place ? nullptr : static_cast<T*>(thread_scratch(0, s.m * slab * sizeof(T)));
     for (int64_t q0 = 0; q0 < s.k; q0 += slab) {
       const int64_t q1 = min64(s.k, q0 + slab);
       if (shared) {
@@ -143,8 +148,8 @@ struct Product {
           } else if (!packed_b && j1 == panels && s.n % kTileColumns) {
             pack_b_panels(panels - 1, panels, p0, k, own);
           }
-          run(0, tiles.count, j0, j1, p0, shared ? shared + (p0 - q0) * s.m : nullptr, 0, k, panel,
-              packed_b ? 0 : j0, packed_b ? s.k : k, true, own);
+          run(0, tiles.count, j0, j1, p0, shared ? shared + (p0 - q0) * s.m : nullptr, 0, k, panel, packed_b ? 0 : j0,
+              packed_b ? s.k : k, true, own);
         }
       });
     }
@@ -154,14 +159,15 @@ struct Product {
   void rows_private(Context& context) const {
     const int64_t work = s.n * s.k * kTileRows;
     int64_t group = ceil_div(kTaskWork, max64(work, 1));
-    group = min64(max64(group, tiles.count / 32), max64(1, (1 << 17) / (kTileRows * depth)));
+    // Columns of A are read in whole lines where several tiles are packed together.
+    group = max64(group, max64(tiles.count / 32, s.a_row == 1 && !a_in_place ? min64(4, tiles.count / 8) : 1));
+    group = min64(group, max64(1, (1 << 17) / (kTileRows * depth)));
     const int64_t columns = panels * kTileColumns;
     // A slab of B: `wide` panels by `slab` of k.
     const int64_t wide = packed_b ? panels : min64(panels, max64(1, kSharedElements / (kTileColumns * depth)));
     const int64_t slab =
         packed_b ? s.k : min64(s.k, max64(1, kSharedElements / (min64(columns, wide * kTileColumns) * depth)) * depth);
-    T* shared =
-        packed_b ? nullptr : static_cast<T*>(thread_scratch(0, wide * kTileColumns * slab * sizeof(T)));
+    T* shared = packed_b ? nullptr : static_cast<T*>(thread_scratch(0, wide * kTileColumns * slab * sizeof(T)));
     for (int64_t c0 = 0; c0 < panels; c0 += wide)
       for (int64_t q0 = 0; q0 < s.k; q0 += slab) {
         const int64_t c1 = min64(panels, c0 + wide), q1 = min64(s.k, q0 + slab);
@@ -173,8 +179,7 @@ struct Product {
         parallel_for(context, tiles.count, group, [&](int64_t i0, int64_t i1) {
           T* own = nullptr;
           if (!a_in_place)
-            own = static_cast<T*>(
-                thread_scratch(1, (tiles.begin(i1) - tiles.begin(i0)) * depth * sizeof(T)));
+            own = static_cast<T*>(thread_scratch(1, (tiles.begin(i1) - tiles.begin(i0)) * depth * sizeof(T)));
           for (int64_t p0 = q0; p0 < q1; p0 += depth) {
             const int64_t k = min64(depth, q1 - p0);
             if (own) pack_a_tiles(i0, i1, p0, k, own);
@@ -185,9 +190,10 @@ struct Product {
       }
   }
 
-  void finish_vector(const T* y, int64_t begin, int64_t end, bool column) const {
+  // Row `row` of C, or its only column.
+  void finish_vector(const T* y, int64_t begin, int64_t end, bool column, int64_t row) const {
     for (int64_t j = begin; j < end; ++j) {
-      T* at = column ? c + j * s.c_row : c + j;
+      T* at = column ? c + j * s.c_row : c + row * s.c_row + j;
       T x = y[j - begin];
       if (s.accumulate) x = x + *at;
       if (bias) x = x + bias[column ? 0 : j];
@@ -196,7 +202,7 @@ struct Product {
     if (column)
       activate_rows(c + begin * s.c_row, end - begin, s.c_row, 1, s.activation);
     else
-      activate_rows(c + begin, 1, 0, end - begin, s.activation);
+      activate_rows(c + row * s.c_row + begin, 1, 0, end - begin, s.activation);
   }
 
   // m == 1 (y = a B) or n == 1 (y = A b): element (j, p) of the matrix at m[j * along + p * across].
@@ -210,20 +216,45 @@ struct Product {
       for (int64_t p = 0; p < s.k; ++p) copy[p] = x[p * x_stride];
       x = copy;
     }
-    const int64_t grain = min64(kVectorChunk, max64(kGemvBlock, kTaskWork / 2 / max64(s.k, 1) / kGemvBlock * kGemvBlock));
+    const int64_t grain =
+        min64(kVectorChunk, max64(kGemvBlock, kTaskWork / 2 / max64(s.k, 1) / kGemvBlock * kGemvBlock));
     parallel_for(context, length, grain, [&](int64_t begin, int64_t end) {
       T y[kVectorChunk];
       for (int64_t j = begin; j < end; j += kVectorChunk) {
         const int64_t stop = min64(end, j + kVectorChunk);
         if (across == 1)
-          dots(matrix + j * along, along, x, s.k, stop - j, y);
+          dots<T, 1>(matrix + j * along, along, x, 0, s.k, stop - j, y, 0);
         else
           axpys(matrix + j, across, x, s.k, stop - j, y);
-        finish_vector(y, j, stop, column);
+        finish_vector(y, j, stop, column, 0);
       }
     });
   }
   static constexpr int64_t kVectorChunk = 8 * kGemvBlock;
+
+  // A few rows of A against columns of B that are contiguous in k: packing B would cost more than the product.
+  static constexpr int64_t kFewRows = 8;
+  void few_rows(Context& context) const {
+    constexpr int64_t kChunk = 64;
+    const int64_t grain = min64(kChunk, max64(4, kTaskWork / (s.m * s.k) / 4 * 4));
+    parallel_for(context, s.n, grain, [&](int64_t begin, int64_t end) {
+      for (int64_t j = begin; j < end; j += kChunk) {
+        const int64_t stop = min64(end, j + kChunk);
+        T y[4 * kChunk];
+        for (int64_t i = 0; i < s.m; i += 4) {
+          const int64_t rows = min64(4, s.m - i);
+          const auto some = [&]<int X>() {
+            dots<T, X>(b + j * s.b_col, s.b_col, a + i * s.a_row, s.a_row, s.k, stop - j, y, kChunk);
+          };
+          if (rows == 4) some.template operator()<4>();
+          if (rows == 3) some.template operator()<3>();
+          if (rows == 2) some.template operator()<2>();
+          if (rows == 1) some.template operator()<1>();
+          for (int64_t t = 0; t < rows; ++t) finish_vector(y + t * kChunk, j, stop, false, i + t);
+        }
+      }
+    });
+  }
 
   void compute(Context& context) const {
     if (s.k == 0) {
@@ -237,7 +268,9 @@ struct Product {
       vector(true, context);
     } else if (s.m == 1 && !packed_b) {
       vector(false, context);
-    } else if (s.m <= s.n || s.m <= 10 * kTileRows) {
+    } else if (s.m <= kFewRows && s.a_col == 1 && s.b_row == 1 && s.b_col != 1 && !packed_b) {
+      few_rows(context);
+    } else if (s.m <= s.n || (s.m <= 10 * kTileRows && 2 * panels >= tiles.count)) {
       columns_private(context);
     } else {
       rows_private(context);

@@ -24,20 +24,52 @@ int64_t chunk_rows(int64_t c) {
   return rows < 8 ? 8 : rows;
 }
 
-// term(row, k, m): lanes [k, k + m) of row; out[k] = sum over rows [begin, end), four rows in flight.
-template <class T, class Term>
-DC_INLINE void column_sums(int64_t begin, int64_t end, int64_t c, T* out, const Term& term) {
-  for_vectors<T>(c, [&](int64_t k, int m) {
-    Vec<T> s0 = Vec<T>::zero(), s1 = s0, s2 = s0, s3 = s0;
+template <int N>
+struct Count {
+  static constexpr int value = N;
+};
+
+// f(k, count, m) for blocks of `count` registers (4, 2 or 1) from column k on; m < W lanes in a last, partial register.
+// Blocks let a pass over rows take whole cache lines and keep what belongs to the columns in registers.
+template <class T, class F>
+DC_INLINE void for_column_blocks(int64_t c, const F& f) {
+  constexpr int W = Vec<T>::W;
+  int64_t k = 0;
+  for (; k + 4 * W <= c; k += 4 * W) f(k, Count<4>(), W);
+  if (k + 2 * W <= c) {
+    f(k, Count<2>(), W);
+    k += 2 * W;
+  }
+  if (k + W <= c) {
+    f(k, Count<1>(), W);
+    k += W;
+  }
+  if (k < c) f(k, Count<1>(), static_cast<int>(c - k));
+}
+
+// add(row, k, b, m, sums): adds the terms of register b of the block at k to sums[0 .. kSums). out[i]: sum i, c values.
+// Four additions are in flight: as many rows as the block leaves room for.
+template <class T, int kSums, class Add>
+DC_INLINE void column_sums(int64_t begin, int64_t end, int64_t c, T* const* out, const Add& add) {
+  constexpr int W = Vec<T>::W;
+  for_column_blocks<T>(c, [&](int64_t k, auto count, int m) {
+    constexpr int B = decltype(count)::value, R = 4 / B;
+    Vec<T> sums[R][B][kSums];
+    for (int r = 0; r < R; ++r)
+      for (int b = 0; b < B; ++b)
+        for (int i = 0; i < kSums; ++i) sums[r][b][i] = Vec<T>::zero();
     int64_t row = begin;
-    for (; row + 4 <= end; row += 4) {
-      s0 = s0 + term(row, k, m);
-      s1 = s1 + term(row + 1, k, m);
-      s2 = s2 + term(row + 2, k, m);
-      s3 = s3 + term(row + 3, k, m);
-    }
-    for (; row < end; ++row) s0 = s0 + term(row, k, m);
-    store_any(out + k, (s0 + s1) + (s2 + s3), m);
+    for (; row + R <= end; row += R)
+      for (int r = 0; r < R; ++r)
+        for (int b = 0; b < B; ++b) add(row + r, k + b * W, b, m, sums[r][b]);
+    for (; row < end; ++row)
+      for (int b = 0; b < B; ++b) add(row, k + b * W, b, m, sums[0][b]);
+    for (int b = 0; b < B; ++b)
+      for (int i = 0; i < kSums; ++i) {
+        Vec<T> total = sums[0][b][i];
+        for (int r = 1; r < R; ++r) total = total + sums[r][b][i];
+        store_any(out[i] + k + b * W, total, m);
+      }
   });
 }
 
@@ -73,11 +105,16 @@ template <class T>
 void scale_and_shift(const SlabNormShape& s, const T* x, const T* scale, const T* shift, T* y, Context& context) {
   for_chunks(s, Chunks::of<T>(s), true, context, [&](int64_t slab, int64_t, int64_t begin, int64_t end) {
     const T *a = scale + slab * s.c, *b = shift + slab * s.c;
-    for (int64_t row = begin; row < end; ++row) {
-      for_vectors<T>(s.c, [&](int64_t k, int m) {
-        store_any(y + row * s.c + k, fma(load_any(x + row * s.c + k, m), load_any(a + k, m), load_any(b + k, m)), m);
-      });
-    }
+    for_column_blocks<T>(s.c, [&](int64_t k, auto count, int m) {
+      constexpr int B = decltype(count)::value, W = Vec<T>::W;
+      Vec<T> scales[B], shifts[B];
+      for (int i = 0; i < B; ++i) scales[i] = load_any(a + k + i * W, m), shifts[i] = load_any(b + k + i * W, m);
+      for (int64_t row = begin; row < end; ++row)
+        for (int i = 0; i < B; ++i) {
+          const int64_t at = row * s.c + k + i * W;
+          store_any(y + at, fma(load_any(x + at, m), scales[i], shifts[i]), m);
+        }
+    });
   });
 }
 
@@ -120,12 +157,15 @@ void slab(const SlabNormShape& s, T epsilon, const T* x, const T* gamma, const T
   T* squares = means + chunks.all * s.c;
   for_chunks(s, chunks, false, context, [&](int64_t, int64_t chunk, int64_t begin, int64_t end) {
     T* mu = means + chunk * s.c;
-    column_sums(begin, end, s.c, mu, [&](int64_t row, int64_t k, int m) { return load_any(x + row * s.c + k, m); });
+    T* m2 = squares + chunk * s.c;
+    column_sums<T, 1>(begin, end, s.c, &mu, [&](int64_t row, int64_t k, int, int m, Vec<T>* sum) {
+      sum[0] = sum[0] + load_any(x + row * s.c + k, m);
+    });
     const T inverse = T(1) / static_cast<T>(end - begin);
     for (int64_t k = 0; k < s.c; ++k) mu[k] *= inverse;
-    column_sums(begin, end, s.c, squares + chunk * s.c, [&](int64_t row, int64_t k, int m) {
+    column_sums<T, 1>(begin, end, s.c, &m2, [&](int64_t row, int64_t k, int, int m, Vec<T>* sum) {
       const Vec<T> d = load_any(x + row * s.c + k, m) - load_any(mu + k, m);
-      return d * d;
+      sum[0] = fma(d, d, sum[0]);
     });
   });
   const int64_t width = s.c / s.groups;
@@ -167,25 +207,11 @@ void slab_grad(const SlabNormShape& s, const T* x, const T* g, const T* mean, co
   for (int64_t i = 0; i < slab_c; ++i) wide_mean[i] = mean[i / s.c * s.groups + i % s.c / width];
   for_chunks(s, chunks, false, context, [&](int64_t which, int64_t chunk, int64_t begin, int64_t end) {
     const T* mu = wide_mean + which * s.c;
-    for_vectors<T>(s.c, [&](int64_t k, int m) {
-      const Vec<T> mk = load_any(mu + k, m);
-      Vec<T> s0 = Vec<T>::zero(), s1 = s0, t0 = s0, t1 = s0;
-      const T *gp = g + begin * s.c + k, *xp = x + begin * s.c + k;
-      int64_t row = begin;
-      for (; row + 2 <= end; row += 2, gp += 2 * s.c, xp += 2 * s.c) {
-        const Vec<T> g0 = load_any(gp, m), g1 = load_any(gp + s.c, m);
-        s0 = s0 + g0;
-        s1 = s1 + g1;
-        t0 = fma(g0, load_any(xp, m) - mk, t0);
-        t1 = fma(g1, load_any(xp + s.c, m) - mk, t1);
-      }
-      if (row < end) {
-        const Vec<T> g0 = load_any(gp, m);
-        s0 = s0 + g0;
-        t0 = fma(g0, load_any(xp, m) - mk, t0);
-      }
-      store_any(partial + chunk * s.c + k, s0 + s1, m);
-      store_any(partial_x + chunk * s.c + k, t0 + t1, m);
+    T* const sums[2] = {partial + chunk * s.c, partial_x + chunk * s.c};
+    column_sums<T, 2>(begin, end, s.c, sums, [&](int64_t row, int64_t k, int, int m, Vec<T>* sum) {
+      const Vec<T> gv = load_any(g + row * s.c + k, m);
+      sum[0] = sum[0] + gv;
+      sum[1] = fma(gv, load_any(x + row * s.c + k, m) - load_any(mu + k, m), sum[1]);
     });
   });
   for (int64_t i = 0; i < slab_c; ++i) {
@@ -229,13 +255,21 @@ void slab_grad(const SlabNormShape& s, const T* x, const T* g, const T* mean, co
   const T* a = sum_g;
   for_chunks(s, chunks, true, context, [&](int64_t which, int64_t, int64_t begin, int64_t end) {
     const int64_t o = which * s.c;
-    for (int64_t row = begin; row < end; ++row) {
-      for_vectors<T>(s.c, [&](int64_t k, int m) {
-        const Vec<T> centred = load_any(x + row * s.c + k, m) - load_any(wide_mean + o + k, m);
-        const Vec<T> linear = fma(centred, load_any(b + o + k, m), load_any(d + o + k, m));
-        store_any(gx + row * s.c + k, fma(load_any(g + row * s.c + k, m), load_any(a + o + k, m), linear), m);
-      });
-    }
+    for_column_blocks<T>(s.c, [&](int64_t k, auto count, int m) {
+      constexpr int B = decltype(count)::value, W = Vec<T>::W;
+      Vec<T> as[B], bs[B], ds[B], mus[B];
+      for (int i = 0; i < B; ++i) {
+        const int64_t at = o + k + i * W;
+        as[i] = load_any(a + at, m), bs[i] = load_any(b + at, m), ds[i] = load_any(d + at, m);
+        mus[i] = load_any(wide_mean + at, m);
+      }
+      for (int64_t row = begin; row < end; ++row)
+        for (int i = 0; i < B; ++i) {
+          const int64_t at = row * s.c + k + i * W;
+          const Vec<T> linear = fma(load_any(x + at, m) - mus[i], bs[i], ds[i]);
+          store_any(gx + at, fma(load_any(g + at, m), as[i], linear), m);
+        }
+    });
   });
 }
 
@@ -307,30 +341,33 @@ void row_norm_grad(int64_t rows, int64_t c, const T* x, const T* g, const T* mea
   parallel_for(context, chunks, 1, [&](int64_t first, int64_t last) {
     for (int64_t chunk = first; chunk < last; ++chunk) {
       const int64_t begin = chunk * step, end = begin + step < rows ? begin + step : rows;
-      for (int64_t row = begin; gx && row < end; ++row) {
+      T* sum_g = partial ? partial + 2 * chunk * c : nullptr;
+      T* sum_gx = partial ? sum_g + c : nullptr;
+      if (partial) ::memset(sum_g, 0, static_cast<size_t>(2 * c) * sizeof(T));
+      for (int64_t row = begin; row < end; ++row) {
         const T *xr = x + row * c, *gr = g + row * c;
         const Vec<T> centre = Vec<T>::set(mean[row]), scale = Vec<T>::set(rstd[row]), one = Vec<T>::set(T(1));
-        const auto weighted = [&](int64_t k, int m) {
-          return load_any(gr + k, m) * (gamma ? load_any(gamma + k, m) : one);
-        };
-        const T a = row_sum<T>(c, weighted) / static_cast<T>(c);
-        const T b = row_sum<T>(c,
-                               [&](int64_t k, int m) {
-                                 return first_lanes(weighted(k, m) * ((load_any(xr + k, m) - centre) * scale), m);
-                               }) /
-                    static_cast<T>(c);
+        // Means of g gamma and g gamma xhat; the sums over rows of g and g xhat grow along.
+        Vec<T> a = Vec<T>::zero(), b = a;
         for_vectors<T>(c, [&](int64_t k, int m) {
-          const Vec<T> hat = (load_any(xr + k, m) - centre) * scale;
-          store_any(gx + row * c + k, scale * (weighted(k, m) - Vec<T>::set(a) - hat * Vec<T>::set(b)), m);
+          const Vec<T> gv = load_any(gr + k, m), hat = first_lanes((load_any(xr + k, m) - centre) * scale, m);
+          const Vec<T> weighted = gamma ? gv * load_any(gamma + k, m) : gv;
+          a = a + weighted;
+          b = fma(weighted, hat, b);
+          if (partial) {
+            store_any(sum_g + k, load_any(sum_g + k, m) + gv, m);
+            store_any(sum_gx + k, fma(gv, hat, load_any(sum_gx + k, m)), m);
+          }
+        });
+        if (!gx) continue;
+        const Vec<T> mean_g = Vec<T>::set(a.sum() / static_cast<T>(c)),
+                     mean_gx = Vec<T>::set(b.sum() / static_cast<T>(c));
+        for_vectors<T>(c, [&](int64_t k, int m) {
+          const Vec<T> gv = load_any(gr + k, m), hat = (load_any(xr + k, m) - centre) * scale;
+          const Vec<T> weighted = gv * (gamma ? load_any(gamma + k, m) : one);
+          store_any(gx + row * c + k, scale * (weighted - mean_g - hat * mean_gx), m);
         });
       }
-      if (!partial) continue;
-      column_sums(begin, end, c, partial + 2 * chunk * c,
-                  [&](int64_t row, int64_t k, int m) { return load_any(g + row * c + k, m); });
-      column_sums(begin, end, c, partial + (2 * chunk + 1) * c, [&](int64_t row, int64_t k, int m) {
-        return load_any(g + row * c + k, m) *
-               ((load_any(x + row * c + k, m) - Vec<T>::set(mean[row])) * Vec<T>::set(rstd[row]));
-      });
     }
   });
   if (!partial) return;

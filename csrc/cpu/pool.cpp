@@ -110,15 +110,26 @@ template <class T, class I>
 DC_INLINE void max_window(const T* x, int64_t nr, int64_t ns, int64_t row_step, int64_t column_step, int64_t c,
                           int32_t start, int32_t index_row, T* y, I* index) {
   for_vectors<T>(c, [&](int64_t k, int m) {
-    Vec<T> best = load_any(x + k, m);
+    Vec<T> best = load_any(x + k, m), sum = best;
     VecI where = VecI::set(start);
     for (int64_t i = 0; i < nr; ++i) {
       for (int64_t j = i == 0 ? 1 : 0; j < ns; ++j) {
         const Vec<T> v = load_any(x + k + i * row_step + j * column_step, m);
-        const auto better = mask_or(gt(v, best), isnan(v));
-        const auto wins = mask_and(better, eq(best, best));
+        const auto wins = gt(v, best);
         best = select(wins, v, best);
+        sum = sum + v;
         where = select(wins, VecI::set(start + static_cast<int32_t>(i) * index_row + static_cast<int32_t>(j)), where);
+      }
+    }
+    // A NaN shows in the sum (as do infinities of both signs): the first one wins, whatever came before.
+    if (mask_any(isnan(sum))) {
+      for (int64_t i = nr - 1; i >= 0; --i) {
+        for (int64_t j = ns - 1; j >= 0; --j) {
+          const Vec<T> v = load_any(x + k + i * row_step + j * column_step, m);
+          best = select(isnan(v), v, best);
+          where =
+              select(isnan(v), VecI::set(start + static_cast<int32_t>(i) * index_row + static_cast<int32_t>(j)), where);
+        }
       }
     }
     store_any(y + k, best, m);
@@ -206,6 +217,11 @@ void average(const PoolShape& s, const T* x, T* y, Context& context) {
 
 // ---- backward ----
 
+template <int N>
+struct Count {
+  static constexpr int value = N;
+};
+
 // Each pixel sums what the windows over it give: term(at, tap, factor, m) for channels [at, at + m) of the windows.
 template <class T, class Term>
 void collect_overlapping(const PoolShape& s, T* gx, Context& context, const Term& term) {
@@ -218,15 +234,66 @@ void collect_overlapping(const PoolShape& s, T* gx, Context& context, const Term
       for (int64_t w = 0; w < s.w; ++w) {
         const Entry *c0 = columns.entries + columns.start[w], *c1 = columns.entries + columns.start[w + 1];
         T* out = gx + (row * s.w + w) * s.c;
-        for_vectors<T>(s.c, [&](int64_t k, int m) {
-          Vec<T> sum = Vec<T>::zero();
+        const auto block = [&](int64_t k, auto count, int m) {
+          constexpr int B = decltype(count)::value, W = Vec<T>::W;
+          Vec<T> sum[B];
+          for (int i = 0; i < B; ++i) sum[i] = Vec<T>::zero();
           for (const Entry* r = r0; r < r1; ++r) {
             const int64_t line = (n * s.p + r->window) * s.q;
-            for (const Entry* c = c0; c < c1; ++c)
-              sum = sum + term((line + c->window) * s.c + k, r->tap * static_cast<int32_t>(s.s) + c->tap,
-                               r->factor * c->factor, m);
+            for (const Entry* c = c0; c < c1; ++c) {
+              const int64_t at = (line + c->window) * s.c + k;
+              const int32_t tap = r->tap * static_cast<int32_t>(s.s) + c->tap;
+              const T factor = r->factor * c->factor;
+              for (int i = 0; i < B; ++i) sum[i] = sum[i] + term(at + i * W, tap, factor, m);
+            }
           }
-          store_any(out + k, sum, m);
+          for (int i = 0; i < B; ++i) store_any(out + k + i * W, sum[i], m);
+        };
+        constexpr int W = Vec<T>::W;
+        int64_t k = 0;
+        for (; k + 4 * W <= s.c; k += 4 * W) block(k, Count<4>(), W);
+        for (; k + 2 * W <= s.c; k += 2 * W) block(k, Count<2>(), W);
+        for (; k < s.c; k += W) block(k, Count<1>(), s.c - k < W ? static_cast<int>(s.c - k) : W);
+      }
+    }
+  });
+}
+
+// Without overlap each window writes the pixels it owns: window(at, m, weight(p, q)) returns value(tap) for channels
+// [at, at + m) of the windows; pixels between windows get 0.
+template <class T, class Weight, class Window>
+void write_owned(const PoolShape& s, T* gx, Context& context, const Weight& weight, const Window& window) {
+  const Axis rows = rows_of(s), columns = columns_of(s);
+  const int64_t line = s.w * s.c;
+  parallel_for(context, s.n * s.p, grain(s.q * s.c * s.r * s.s), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t n = row / s.p, p = row % s.p;
+      const int64_t h0 = rows.own_begin(p), h1 = rows.own_end(p), top = rows.origin(p);
+      for (int64_t q = 0; q < s.q; ++q) {
+        const int64_t w0 = columns.own_begin(q), w1 = columns.own_end(q), left = columns.origin(q);
+        const int64_t from = (row * s.q + q) * s.c;
+        T* const to = gx + n * s.h * line;
+        const T share = weight(p, q);
+        if (s.r == 2 && s.s == 2 && h0 == top && w0 == left && h1 == top + 2 && w1 == left + 2) {
+          T* const corner = to + h0 * line + w0 * s.c;
+          for_vectors<T>(s.c, [&](int64_t k, int m) {
+            const auto value = window(from + k, m, share);
+            store_any(corner + k, value(0), m);
+            store_any(corner + k + s.c, value(1), m);
+            store_any(corner + k + line, value(2), m);
+            store_any(corner + k + line + s.c, value(3), m);
+          });
+          continue;
+        }
+        for_vectors<T>(s.c, [&](int64_t k, int m) {
+          const auto value = window(from + k, m, share);
+          for (int64_t h = h0; h < h1; ++h) {
+            for (int64_t w = w0; w < w1; ++w) {
+              const bool inside = h - top < s.r && w - left < s.s;
+              const int32_t tap = static_cast<int32_t>((h - top) * s.s + w - left);
+              store_any(to + h * line + w * s.c + k, inside ? value(tap) : Vec<T>::zero(), m);
+            }
+          }
         });
       }
     }
@@ -247,26 +314,11 @@ void scatter(const PoolShape& s, const T* g, const I* index, T* gx, Context& con
     });
     return;
   }
-  parallel_for(context, s.n * s.p, grain(s.q * s.c * s.r * s.s), [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      const int64_t n = row / s.p, p = row % s.p;
-      const int64_t h0 = rows.own_begin(p), h1 = rows.own_end(p), top = rows.origin(p);
-      for (int64_t q = 0; q < s.q; ++q) {
-        const int64_t w0 = columns.own_begin(q), w1 = columns.own_end(q), left = columns.origin(q);
-        const int64_t at = (row * s.q + q) * s.c;
-        for_vectors<T>(s.c, [&](int64_t k, int m) {
-          const Vec<T> gv = load_any(g + at + k, m);
-          const VecI winner = load_index(index + at + k, m);
-          for (int64_t h = h0; h < h1; ++h) {
-            for (int64_t w = w0; w < w1; ++w) {
-              const bool inside = h - top < s.r && w - left < s.s;
-              const int32_t tap = inside ? static_cast<int32_t>((h - top) * s.s + w - left) : -1;
-              store_any(gx + ((n * s.h + h) * s.w + w) * s.c + k, keep_where(eq(winner, VecI::set(tap)), gv), m);
-            }
-          }
-        });
-      }
-    }
+  const auto whole = [](int64_t, int64_t) { return T(1); };
+  write_owned<T>(s, gx, context, whole, [&](int64_t at, int m, T) {
+    return [gv = load_any(g + at, m), winner = load_index(index + at, m)](int32_t tap) {
+      return keep_where(eq(winner, VecI::set(tap)), gv);
+    };
   });
 }
 
@@ -301,25 +353,11 @@ void average_grad(const PoolShape& s, const T* g, T* gx, Context& context) {
     });
     return;
   }
-  parallel_for(context, s.n * s.p, grain(s.q * s.c * s.r * s.s), [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      const int64_t n = row / s.p, p = row % s.p;
-      const int64_t h0 = rows.own_begin(p), h1 = rows.own_end(p), top = rows.origin(p);
-      for (int64_t q = 0; q < s.q; ++q) {
-        const int64_t w0 = columns.own_begin(q), w1 = columns.own_end(q), left = columns.origin(q);
-        const T* from = g + (row * s.q + q) * s.c;
-        const Vec<T> by = Vec<T>::set(rows.factor<T>(p, s.divisor) * columns.factor<T>(q, s.divisor));
-        for_vectors<T>(s.c, [&](int64_t k, int m) {
-          const Vec<T> gv = load_any(from + k, m) * by;
-          for (int64_t h = h0; h < h1; ++h) {
-            for (int64_t w = w0; w < w1; ++w) {
-              const bool inside = s.adaptive || (h - top < s.r && w - left < s.s);
-              store_any(gx + ((n * s.h + h) * s.w + w) * s.c + k, inside ? gv : Vec<T>::zero(), m);
-            }
-          }
-        });
-      }
-    }
+  const auto weight = [&](int64_t p, int64_t q) {
+    return rows.factor<T>(p, s.divisor) * columns.factor<T>(q, s.divisor);
+  };
+  write_owned<T>(s, gx, context, weight, [&](int64_t at, int m, T share) {
+    return [gv = load_any(g + at, m) * Vec<T>::set(share)](int32_t) { return gv; };
   });
 }
 

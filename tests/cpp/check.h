@@ -14,18 +14,19 @@ namespace check {
 
 inline int64_t failures = 0, checks = 0;
 
-#define CHECK(condition, ...)                                       \
-  do {                                                              \
-    ++check::checks;                                                \
-    if (!(condition) && ++check::failures <= 20) {                  \
-      std::printf("%s:%d: %s: ", __FILE__, __LINE__, #condition);   \
-      std::printf(__VA_ARGS__);                                     \
-      std::printf("\n");                                            \
-    }                                                               \
+#define CHECK(condition, ...)                                     \
+  do {                                                            \
+    ++check::checks;                                              \
+    if (!(condition) && ++check::failures <= 20) {                \
+      std::printf("%s:%d: %s: ", __FILE__, __LINE__, #condition); \
+      std::printf(__VA_ARGS__);                                   \
+      std::printf("\n");                                          \
+    }                                                             \
   } while (0)
 
 inline int finish(const char* name) {
-  std::printf("%s: %lld checks, %lld failures\n", name, static_cast<long long>(checks), static_cast<long long>(failures));
+  std::printf("%s: %lld checks, %lld failures\n", name, static_cast<long long>(checks),
+              static_cast<long long>(failures));
   return failures || !checks;
 }
 

@@ -29,8 +29,11 @@ def test_digits() -> None:
 def test_digits_against_sklearn() -> None:
     other = pytest.importorskip("sklearn.datasets").load_digits()
     x_train, y_train, x_test, y_test = load_digits()
-    np.testing.assert_array_equal(np.concatenate([x_train, x_test]), other.images)
-    np.testing.assert_array_equal(np.concatenate([y_train, y_test]), other.target)
+    test = np.arange(len(other.target)) % 5 == 0
+    np.testing.assert_array_equal(x_train, other.images[~test])
+    np.testing.assert_array_equal(y_train, other.target[~test])
+    np.testing.assert_array_equal(x_test, other.images[test])
+    np.testing.assert_array_equal(y_test, other.target[test])
 
 
 def fake_mnist(folder: Path, suffix: str = "", **changes: np.ndarray) -> Path:

@@ -6,9 +6,20 @@
 
 namespace dc::DC_ISA {
 
+// p * 2^n for integral n in [-150, 128]; overflow gives infinity, underflow is rounded once.
+static DC_INLINE VecF scale2(VecF p, VecF n) {
+#if defined(DC_ISA_AVX512)
+  return {_mm512_scalef_ps(p.v, n.v)};
+#else
+  // Two factors reach both the subnormals and the last binade.
+  const VecF half = floor(n * VecF::set(0.5f));
+  return p * pow2i(half) * pow2i(n - half);
+#endif
+}
+
 static DC_INLINE VecF exp(VecF x) {
-  const VecF hi = VecF::set(88.72283935546875f), lo = VecF::set(-104.0f);
-  const VecF xc = min(max(x, lo), hi);
+  // The ends lie beyond overflow and underflow. min and max return their second argument for NaN, so NaN passes.
+  const VecF xc = min(VecF::set(89.0f), max(VecF::set(-104.0f), x));
   const VecF n = round(xc * VecF::set(1.44269504088896341f));
   VecF r = fnma(n, VecF::set(0.693359375f), xc);
   r = fnma(n, VecF::set(-2.12194440e-4f), r);
@@ -19,11 +30,7 @@ static DC_INLINE VecF exp(VecF x) {
   p = fma(p, r, VecF::set(1.6666665459e-1f));
   p = fma(p, r, VecF::set(5.0000001201e-1f));
   p = fma(p, r * r, r) + VecF::set(1.0f);
-  // Two factors reach both the subnormals and the last binade without overflow in between.
-  const VecF half = floor(n * VecF::set(0.5f));
-  VecF y = p * pow2i(half) * pow2i(n - half);
-  y = select(gt(x, hi), VecF::set(HUGE_VALF), y);
-  return select(isnan(x), x, y);
+  return scale2(p, n);
 }
 
 // log x for x > 0; -inf at 0, NaN below.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from deepcore.data.augment import Augment
 from deepcore.data.csv import Table, read_csv
 from deepcore.data.dataset import ArrayDataset, Batch, Dataset, SequenceDataset, Subset, k_fold, train_val_split
 from deepcore.data.digits import load_digits
@@ -28,6 +29,7 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "FASHION_CLASSES",
     "ArrayDataset",
+    "Augment",
     "Batch",
     "DataLoader",
     "Dataset",

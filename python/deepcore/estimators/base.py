@@ -264,7 +264,7 @@ def check_sample_weight(weight: Any, n: int, owner: str) -> npt.NDArray[np.float
     if not np.isfinite(values).all() or (values < 0).any():
         raise ArgumentError(f"{owner}: expected finite sample weights >= 0")
     if not (values > 0).any():
-        raise ArgumentError(f"{owner}: all sample weights are 0")
+        raise ArgumentError(f"{owner}: the sample weights are all zero")
     return values.astype(np.float32)
 
 

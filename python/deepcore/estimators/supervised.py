@@ -101,9 +101,7 @@ class SupervisedEstimator(Estimator):
             held = ArrayDataset(*validation)
         elif self.validation_fraction > 0 and len(dataset) >= 10:
             stratify = labels_for_split
-            if stratify is not None and np.bincount(stratify).min(initial=2, where=np.bincount(stratify) > 0) < 2:
-                stratify = None
-            dataset, held = train_val_split(dataset, self.validation_fraction, seed, stratify=stratify)
+            dataset, held = train_val_split(dataset, self.validation_fraction, seed=seed, stratify=stratify)
         loader = DataLoader(dataset, min(int(self.batch_size), len(dataset)), True, seed, transform=transform,
                             prefetch=2 if transform is not None else 0)  # fmt: skip
         checks = None if held is None else DataLoader(held, max(int(self.batch_size), 256), prefetch=0)
@@ -144,10 +142,14 @@ class SupervisedEstimator(Estimator):
         from deepcore.autograd import no_grad
 
         self.model_.eval()
-        size = 512
+        size, n = 512, len(x)
+        if x.ndim == 2 and n < 16:
+            # Products with few rows sum in another order: with more rows a sample's result is the same in any company.
+            x = np.concatenate([x, np.zeros((16 - n, x.shape[1]), x.dtype)])
         with no_grad():
             parts = [np.asarray(self.model_(as_tensor(x[i : i + size])).numpy()) for i in range(0, len(x), size)]
-        return np.concatenate(parts) if len(parts) != 1 else parts[0]
+        outputs: Array = np.concatenate(parts) if len(parts) != 1 else parts[0]
+        return outputs[:n]
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickling keeps what was learnt; the trainer (open files, progress) stays behind."""

@@ -21,7 +21,7 @@ class Parameter(Tensor):
     __slots__ = ("max_norm",)
 
     def __init__(self, value: Tensor | npt.NDArray[Any], max_norm: float | None = None) -> None:
-        array = value.array if isinstance(value, Tensor) else _C.copy(_C.from_numpy(np.ascontiguousarray(value)))
+        array = value.array if isinstance(value, Tensor) else _C.copy(_C.from_numpy(np.asarray(value, order="C")))
         super().__init__(array, True)
         self.max_norm = max_norm
 
@@ -142,7 +142,7 @@ class Module:
                 raise ShapeError(f"load_state_dict: {name}: expected {own[name].shape}, got {state[name].shape}")
         for name, target in own.items():
             if name in state:
-                values = np.ascontiguousarray(state[name], dtype=target.dtype)
+                values = np.asarray(state[name], dtype=target.dtype, order="C")
                 _C.copy_into(_C.from_numpy(values), target.array)
 
     def astype(self, dtype: str) -> Module:

@@ -28,8 +28,8 @@ class BatchNorm(Module):
     def forward(self, x: Tensor) -> Tensor:
         """(..., channels) -> same shape."""
         return ops.batch_norm(
-            x, self.gamma, self.beta, self._buffers["running_mean"], self._buffers["running_variance"],
-            training=self.training, momentum=self.momentum, epsilon=self.epsilon,
+            x, self.gamma, self.beta, running_mean=self._buffers["running_mean"],
+            running_var=self._buffers["running_variance"], training=self.training, momentum=self.momentum, epsilon=self.epsilon,
         )  # fmt: skip
 
     def extra_repr(self) -> str:

@@ -33,7 +33,7 @@ from deepcore.ops.pool import (
     max_pool2d, max_pool2d_with_index, max_unpool2d, sum_pool2d,
 )  # fmt: skip
 from deepcore.ops.random import dropout
-from deepcore.ops.reduce import logsumexp, max, mean, min, norm, prod, sum, var
+from deepcore.ops.reduce import logsumexp, max, maxout, mean, min, norm, prod, sum, var
 from deepcore.tensor import Tensor, as_tensor
 
 
@@ -64,7 +64,7 @@ __all__ = [
     "global_avg_pool2d", "global_max_pool2d", "greater", "greater_equal", "grid_sample", "group_norm", "hard_sigmoid",
     "huber_loss", "instance_norm", "isfinite", "kl_div", "l1_loss", "layer_norm", "leaky_relu", "less", "less_equal",
     "linear", "log", "log1p", "log_softmax", "logsumexp", "lp_pool2d", "matmul", "max", "max_pool2d",
-    "max_pool2d_with_index", "max_unpool2d", "maximum", "mean", "min", "minimum", "mixup", "mse_loss", "multiply",
+    "max_pool2d_with_index", "max_unpool2d", "maximum", "maxout", "mean", "min", "minimum", "mixup", "mse_loss", "multiply",
     "narrow", "negative", "norm", "not_equal", "one_hot", "pad", "power", "prod", "reciprocal", "relu", "reshape",
     "resize", "round", "rsqrt", "scatter_add", "sigmoid", "sign", "silu", "sin", "softmax", "softmax_cross_entropy",
     "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack", "step", "subtract", "sum", "sum_pool2d",

@@ -93,9 +93,7 @@ def _one_hot(index: _C.Array, *, classes: int, on: float, off: float, dtype: DTy
     return _C.one_hot(index, classes, on, off, dtype)
 
 
-def one_hot(
-    index: Tensor, classes: int, *, on: float = 1.0, off: float = 0.0, dtype: DTypeLike = "float32"
-) -> Tensor:
+def one_hot(index: Tensor, classes: int, *, on: float = 1.0, off: float = 0.0, dtype: DTypeLike = "float32") -> Tensor:
     """(...) of integers in [0, classes) -> (..., classes): `on` at the index, `off` elsewhere."""
     result: Tensor = _one_hot(index, classes=int(classes), on=float(on), off=float(off), dtype=dtype)
     return result

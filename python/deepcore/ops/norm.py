@@ -163,9 +163,7 @@ def _layer_norm_grad(
     return _C.layer_norm_grad(x, g, *cache, gamma, axes, needed[0], needed[1] or needed[2])
 
 
-def _layer_norm_reference(
-    x: Tensor, gamma: Tensor | None, beta: Tensor | None, *, axes: int, epsilon: float
-) -> Tensor:
+def _layer_norm_reference(x: Tensor, gamma: Tensor | None, beta: Tensor | None, *, axes: int, epsilon: float) -> Tensor:
     return _affine(_normalised(x, tuple(range(x.ndim - axes, x.ndim)), epsilon), gamma, beta)
 
 

@@ -202,4 +202,3 @@ def global_max_pool2d(x: Tensor) -> Tensor:
     """Maximum over the image: x (n, h, w, c) -> (n, c)."""
     y = adaptive_max_pool2d(x, 1)
     return reshape(y, y.shape[0], y.shape[3])
-

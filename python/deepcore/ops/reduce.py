@@ -137,3 +137,10 @@ def logsumexp(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:
 def astype_finite(x: Tensor) -> Tensor:
     """1 where x is finite, else 0, in the type of x."""
     return Tensor(_C.cast(_C.from_numpy(np.isfinite(x.numpy())), x.dtype))
+
+
+def maxout(x: Tensor, pieces: int) -> Tensor:
+    """The largest of each run of `pieces` channels: (..., k pieces) -> (..., k) (Goodfellow et al., 2013)."""
+    if pieces < 1 or x.ndim == 0 or x.shape[-1] % pieces:
+        raise ArgumentError(f"maxout: pieces {pieces} do not divide the last axis of {x.shape}")
+    return max(reshape(x, *x.shape[:-1], x.shape[-1] // pieces, pieces), axis=-1)

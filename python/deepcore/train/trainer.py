@@ -320,7 +320,7 @@ class Trainer:
         if self.schedule is not None:
             self.schedule.load_state_dict(meta["schedule"])
         for i, a in enumerate(self._ema):
-            _C.copy_into(_C.from_numpy(np.ascontiguousarray(ema[str(i)])), a)
+            _C.copy_into(_C.from_numpy(np.asarray(ema[str(i)], order="C")), a)
         for i, callback in enumerate(self.callbacks):
             callback.load_state(meta["callbacks"][i], part(f"callback.{i}."))
         data.load_state_dict(meta["data"])

@@ -51,16 +51,21 @@ def reference_sample(x: Any, grid: Any, border: bool, corners: bool) -> Any:
     return y
 
 
+RESIZES = [
+    ((2, 3, 4, 2), (6, 8)), ((1, 5, 6, 3), (2, 4)), ((2, 4, 4, 1), (4, 4)), ((1, 3, 3, 2), (1, 1)),
+    ((1, 1, 1, 3), (3, 2)), ((0, 2, 2, 3), (4, 4)), ((2, 9, 11, 33), (20, 13)),
+]  # fmt: skip
+
+
 def _cases() -> list[Case]:
     cases = []
     for mode in ("nearest", "bilinear", "bilinear_corners"):
-        for shape, size in (((2, 3, 4, 2), (6, 8)), ((1, 5, 6, 3), (2, 4)), ((2, 4, 4, 1), (4, 4)), ((1, 3, 3, 2), (1, 1)),
-                            ((1, 1, 1, 3), (3, 2)), ((0, 2, 2, 3), (4, 4)), ((2, 9, 11, 33), (20, 13))):  # fmt: skip
+        for shape, size in RESIZES:
             name, small = f"{mode} {shape} {size}", None if int(np.prod(shape)) < 200 else ()
             cases.append(
                 Case(f"resize/{name}", lambda x, s=size, m=mode: ops.resize(x, s, m),
-                     lambda x, s=size, m=mode: reference_resize(x, s, m), lambda rng, s=shape: (rng.standard_normal(s),),
-                     gradient=small, factor=8.0)
+                     lambda x, s=size, m=mode: reference_resize(x, s, m),
+                     lambda rng, s=shape: (rng.standard_normal(s),), gradient=small)
             )  # fmt: skip
             cases.append(
                 Case(f"resize_grad/squared {name}", lambda x, s=size, m=mode: ops.square(ops.resize(x, s, m)),
@@ -73,9 +78,11 @@ def _cases() -> list[Case]:
         for corners in (False, True):
             for shape, size in (((2, 4, 5, 3), (3, 4)), ((1, 6, 3, 1), (5, 2)), ((2, 12, 13, 17), (20, 21))):
 
-                def make(rng: np.random.Generator, s: Any = shape, o: Any = size) -> Any:
+                def make(rng: np.random.Generator, s: Any = shape, o: Any = size, corners: bool = corners) -> Any:
                     # Between the pixels: 0.1 to 0.9 of the way, where the kinks are not.
-                    cells = [rng.integers(-1, n + 1, (s[0], *o)) + rng.uniform(0.1, 0.9, (s[0], *o)) for n in (s[2], s[1])]
+                    cells = [
+                        rng.integers(-1, n + 1, (s[0], *o)) + rng.uniform(0.1, 0.9, (s[0], *o)) for n in (s[2], s[1])
+                    ]
                     spans = [max(n - 1, 1) if corners else n for n in (s[2], s[1])]
                     grid = [(2 * z + (0 if corners else 1)) / n - 1 for z, n in zip(cells, spans, strict=True)]
                     return rng.standard_normal(s), np.stack(grid, -1)

@@ -125,7 +125,9 @@ def _cases() -> list[Case]:
             return ops.lp_pool2d(x, p, 2, padding=(1, 0, 0, 1))
 
         def reference_lp(x: Any, p: float = p) -> Any:
-            return reference_pool(np.abs(x) ** p, windows(5, 2, 2, 1, 0, 1), windows(5, 2, 2, 0, 1, 1), _total) ** (1 / p)
+            return reference_pool(np.abs(x) ** p, windows(5, 2, 2, 1, 0, 1), windows(5, 2, 2, 0, 1, 1), _total) ** (
+                1 / p
+            )
 
         cases.append(Case(f"lp_pool2d/{p}", lp, reference_lp,
                           lambda rng: (rng.uniform(0.5, 1.5, (2, 5, 5, 3)) * rng.choice([-1, 1], (2, 5, 5, 3)),),
@@ -136,7 +138,9 @@ def _cases() -> list[Case]:
         return ops.max_unpool2d(y * y, index, x.shape, 2)
 
     def reference_back(x: Any) -> Any:
-        top = np.repeat(np.repeat(reference_pool(x, windows(4, 2, 2, 0, 0, 1), windows(6, 2, 2, 0, 0, 1), _largest), 2, 1), 2, 2)
+        top = np.repeat(
+            np.repeat(reference_pool(x, windows(4, 2, 2, 0, 0, 1), windows(6, 2, 2, 0, 0, 1), _largest), 2, 1), 2, 2
+        )
         return np.where(x == top, x * x, 0.0)
 
     cases.append(Case("max_unpool2d/there and back", there_and_back, reference_back, _normal((2, 4, 6, 3))))
@@ -156,7 +160,7 @@ def _cases() -> list[Case]:
     cases.append(Case("pool_gather/unpool squared", unpool, reference_unpool,
                       lambda rng: (rng.standard_normal((2, 3, 2, 4)), index)))  # fmt: skip
     cases.append(Case("average_pool_grad/squared", lambda x: ops.square(ops.avg_pool2d(x, 3, stride=2, padding=1)),
-                      lambda x: reference_pool(x, windows(5, 3, 2, 1, 1, 1), windows(5, 3, 2, 1, 1, 1), _mean_padded) ** 2,
+                      lambda x: reference_pool(x, *[windows(5, 3, 2, 1, 1, 1)] * 2, _mean_padded) ** 2,
                       _normal((2, 5, 5, 3))))  # fmt: skip
     return cases
 

@@ -1,10 +1,10 @@
 // Convolution of every instruction set this CPU has against loops in double precision.
 #include "check.h"
+#include "core/context.h"
 #include "core/parallel.h"
 #include "kernels/conv.h"
 
 namespace dc {
-Context& test_context();
 namespace scalar {
 extern const ConvKernels<float> conv_f32;
 extern const ConvKernels<double> conv_f64;
@@ -25,11 +25,12 @@ namespace {
 
 const char* describe(const char* isa, const Conv2dShape& s) {
   static char text[256];
-  std::snprintf(text, sizeof text,
-                "%s x (%d, %d, %d, %d) w (%d, %d, %d) y (%d, %d) stride %d %d pad %d %d dilation %d %d groups %d act %d", isa,
-                int(s.n), int(s.h), int(s.w), int(s.c), int(s.k), int(s.r), int(s.s), int(s.p), int(s.q),
-                int(s.stride_h), int(s.stride_w), int(s.pad_top), int(s.pad_left), int(s.dilation_h),
-                int(s.dilation_w), int(s.groups), int(s.activation));
+  std::snprintf(
+      text, sizeof text,
+      "%s x (%d, %d, %d, %d) w (%d, %d, %d) y (%d, %d) stride %d %d pad %d %d dilation %d %d groups %d act %d", isa,
+      int(s.n), int(s.h), int(s.w), int(s.c), int(s.k), int(s.r), int(s.s), int(s.p), int(s.q), int(s.stride_h),
+      int(s.stride_w), int(s.pad_top), int(s.pad_left), int(s.dilation_h), int(s.dilation_w), int(s.groups),
+      int(s.activation));
   return text;
 }
 
@@ -76,8 +77,9 @@ void compare(const char* what, const char* isa, const Conv2dShape& s, const std:
       if (s.activation == Activation::sigmoid) value = 1 / (1 + std::exp(-value));
       if (s.activation == Activation::tanh) value = std::tanh(value);
     }
-    CHECK(std::fabs(got[int64_t(i)] - value) <= (winograd ? (s.r == 3 ? 16 : 48) * largest : scale * want[i].size) * eps + scale * eps, "%s[%d] = %g, expected %g: %s", what, int(i),
-          double(got[int64_t(i)]), value, describe(isa, s));
+    CHECK(std::fabs(got[int64_t(i)] - value) <=
+              (winograd ? (s.r == 3 ? 16 : 48) * largest : scale * want[i].size) * eps + scale * eps,
+          "%s[%d] = %g, expected %g: %s", what, int(i), double(got[int64_t(i)]), value, describe(isa, s));
   }
 }
 
@@ -105,10 +107,10 @@ void run(const char* isa, const ConvKernels<T>& kernels, const Conv2dShape& s, b
     compare(what, isa, s, want, a, b, scale);
   };
   twice("forward", y, [&](T* out) {
-    kernels.forward(s, x.data(), w.data(), with_bias ? bias.data() : nullptr, out, test_context());
+    kernels.forward(s, x.data(), w.data(), with_bias ? bias.data() : nullptr, out, context(Device{}));
   });
-  twice("grad_input", gx, [&](T* out) { kernels.grad_input(s, gy.data(), w.data(), out, test_context()); });
-  twice("grad_weight", gw, [&](T* out) { kernels.grad_weight(s, x.data(), gy.data(), out, test_context()); });
+  twice("grad_input", gx, [&](T* out) { kernels.grad_input(s, gy.data(), w.data(), out, context(Device{})); });
+  twice("grad_weight", gw, [&](T* out) { kernels.grad_weight(s, x.data(), gy.data(), out, context(Device{})); });
 }
 
 Conv2dShape shape(int64_t n, int64_t h, int64_t w, int64_t c, int64_t k, int64_t r, int64_t t, int64_t stride,
@@ -146,7 +148,8 @@ void all(const char* isa, const ConvKernels<T>& kernels) {
     s.p = 1 + random.below(12), s.q = 1 + random.below(random.below(2) ? 35 : 6);
     const int64_t rows = (s.p - 1) * s.stride_h + (s.r - 1) * s.dilation_h + 1;
     const int64_t cols = (s.q - 1) * s.stride_w + (s.s - 1) * s.dilation_w + 1;
-    s.h = rows - s.pad_top + random.below(3) - random.below(3), s.w = cols - s.pad_left + random.below(3) - random.below(3);
+    s.h = rows - s.pad_top + random.below(3) - random.below(3),
+    s.w = cols - s.pad_left + random.below(3) - random.below(3);
     if (s.h < 1) s.h = 1;
     if (s.w < 1) s.w = 1;
     s.activation = static_cast<Activation>(random.below(4));

@@ -1,10 +1,10 @@
 // GEMM of every instruction set this CPU has against a loop in double precision.
 #include "check.h"
+#include "core/context.h"
 #include "core/parallel.h"
 #include "kernels/matmul.h"
 
 namespace dc {
-Context& test_context();
 namespace scalar {
 extern const MatmulKernels<float> matmul_f32;
 extern const MatmulKernels<double> matmul_f64;
@@ -25,10 +25,14 @@ namespace {
 
 double activate(double x, Activation a) {
   switch (a) {
-    case Activation::none: return x;
-    case Activation::relu: return x < 0 ? 0 : x;
-    case Activation::sigmoid: return 1 / (1 + std::exp(-x));
-    case Activation::tanh: return std::tanh(x);
+    case Activation::none:
+      return x;
+    case Activation::relu:
+      return x < 0 ? 0 : x;
+    case Activation::sigmoid:
+      return 1 / (1 + std::exp(-x));
+    case Activation::tanh:
+      return std::tanh(x);
   }
   return x;
 }
@@ -37,7 +41,7 @@ struct Case {
   int64_t batch, m, n, k;
   bool a_transposed, b_transposed, accumulate, bias, packed;
   Activation activation;
-  int64_t extra;     // added to every leading dimension
+  int64_t extra;            // added to every leading dimension
   bool a_shared, b_shared;  // one matrix for the whole batch
 };
 
@@ -51,7 +55,9 @@ void run(const char* isa, const MatmulKernels<T>& kernels, const Case& t, uint64
   s.b_row = t.b_transposed ? 1 : b_lead, s.b_col = t.b_transposed ? b_lead : 1;
   s.c_row = t.n + t.extra;
   // Exactly to the last element that the product needs, so that reads behind it meet NaN.
-  const auto extent = [](int64_t rows, int64_t cols, int64_t lead) { return rows && cols ? (rows - 1) * lead + cols : 0; };
+  const auto extent = [](int64_t rows, int64_t cols, int64_t lead) {
+    return rows && cols ? (rows - 1) * lead + cols : 0;
+  };
   const int64_t a_size = t.a_transposed ? extent(t.k, t.m, a_lead) : extent(t.m, t.k, a_lead);
   const int64_t b_size = t.b_transposed ? extent(t.n, t.k, b_lead) : extent(t.k, t.n, b_lead);
   s.a_batch = t.a_shared ? 0 : a_size, s.b_batch = t.b_shared ? 0 : b_size;
@@ -66,20 +72,21 @@ void run(const char* isa, const MatmulKernels<T>& kernels, const Case& t, uint64
   const auto before = c;
   auto packed = Ringed<T>::output(t.packed ? kernels.packed_b_size(t.k, t.n) : 0);
   if (t.packed) {
-    kernels.pack_b(s, b.data(), packed.data(), test_context());
+    kernels.pack_b(s, b.data(), packed.data(), context(Device{}));
     CHECK(packed.intact(), "pack_b wrote outside");
   }
   const auto call = [&](int threads, Ringed<T>& out) {
     set_thread_count(threads);
     kernels.gemm(s, a.data(), t.packed ? nullptr : b.data(), t.packed ? packed.data() : nullptr,
-                 t.bias ? bias.data() : nullptr, out.data(), test_context());
+                 t.bias ? bias.data() : nullptr, out.data(), context(Device{}));
   };
   auto c1 = before;
   call(2, c);
   call(1, c1);
   const auto describe = [&] {
     static char text[256];
-    std::snprintf(text, sizeof text, "%s T%d batch %d m %d n %d k %d ta %d tb %d acc %d bias %d packed %d act %d extra %d", isa,
+    std::snprintf(text, sizeof text,
+                  "%s T%d batch %d m %d n %d k %d ta %d tb %d acc %d bias %d packed %d act %d extra %d", isa,
                   int(sizeof(T)), int(t.batch), int(t.m), int(t.n), int(t.k), t.a_transposed, t.b_transposed,
                   t.accumulate, t.bias, t.packed, int(t.activation), int(t.extra));
     return text;
@@ -97,13 +104,15 @@ void run(const char* isa, const MatmulKernels<T>& kernels, const Case& t, uint64
         }
         double sum = 0, size = 0;
         for (int64_t p = 0; p < t.k; ++p) {
-          const double x = double(a[z * s.a_batch + i * s.a_row + p * s.a_col]) * b[z * s.b_batch + p * s.b_row + j * s.b_col];
+          const double x =
+              double(a[z * s.a_batch + i * s.a_row + p * s.a_col]) * b[z * s.b_batch + p * s.b_row + j * s.b_col];
           sum += x, size += std::fabs(x);
         }
         if (t.accumulate) sum += before[at], size += std::fabs(before[at]);
         if (t.bias) sum += bias[j], size += std::fabs(bias[j]);
         const double want = activate(sum, t.activation), bound = (8 + std::sqrt(double(t.k))) * eps * (size + 1);
-        CHECK(std::fabs(c[at] - want) <= bound, "%s (%d, %d): %g, expected %g", describe(), int(i), int(j), double(c[at]), want);
+        CHECK(std::fabs(c[at] - want) <= bound, "%s (%d, %d): %g, expected %g", describe(), int(i), int(j),
+              double(c[at]), want);
       }
 }
 
@@ -119,10 +128,11 @@ void special_values(const char* isa, const MatmulKernels<T>& kernels) {
       a.data()[bad * k + 5] = std::numeric_limits<T>::infinity();
       auto c = Ringed<T>::output(m * n);
       const MatmulShape s{.m = m, .n = n, .k = k, .a_row = k, .a_col = 1, .b_row = n, .b_col = 1, .c_row = n};
-      kernels.gemm(s, a.data(), b.data(), nullptr, nullptr, c.data(), test_context());
+      kernels.gemm(s, a.data(), b.data(), nullptr, nullptr, c.data(), context(Device{}));
       for (int64_t i = 0; i < m; ++i)
         for (int64_t j = 0; j < n; ++j)
-          CHECK((i == bad) == bool(std::isinf(c[i * n + j])), "%s m %d n %d (%d, %d)", isa, int(m), int(n), int(i), int(j));
+          CHECK((i == bad) == bool(std::isinf(c[i * n + j])), "%s m %d n %d (%d, %d)", isa, int(m), int(n), int(i),
+                int(j));
     }
 }
 
@@ -149,7 +159,19 @@ void all(const char* isa, const MatmulKernels<T>& kernels) {
     run(isa, kernels, t, 100 + static_cast<uint64_t>(i));
   }
   for (int i = 0; i < 8; ++i) {  // blocks of every kind
-    const Case big{1, i & 4 ? 700 : 200, i & 4 ? 270 : 600, 1030, bool(i & 1), bool(i & 2), false, true, false, Activation::relu, 0, false, false};
+    const Case big{1,
+                   i & 4 ? 700 : 200,
+                   i & 4 ? 270 : 600,
+                   1030,
+                   bool(i & 1),
+                   bool(i & 2),
+                   false,
+                   true,
+                   false,
+                   Activation::relu,
+                   0,
+                   false,
+                   false};
     run(isa, kernels, big, 7);
   }
   special_values(isa, kernels);

@@ -1,0 +1,73 @@
+"""The `deepcore` command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import deepcore
+from deepcore.cli import data, evaluate, info, predict, quickstart, train
+from deepcore.errors import Error
+
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30, width=100)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="deepcore", description="The classical deep nets, small, fast and complete.", formatter_class=_Help,
+        epilog="Start with:  deepcore quickstart",
+    )  # fmt: skip
+    parser.add_argument("--version", action="version", version=f"deepcore {deepcore.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="command", required=True)
+
+    def add(name: str, about: str, example: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=about, description=about, formatter_class=_Help,
+                                   epilog=f"example:\n  {example}")  # fmt: skip
+
+    quickstart.add_arguments(
+        add("quickstart", "Train a convolutional net on the packaged digits and show what it learnt.",
+            "deepcore quickstart --output digits")
+    )  # fmt: skip
+    train.add_arguments(
+        add("train", "Train a classifier on images or a table.",
+            "deepcore train mnist --model lenet5 --epochs 5 --augment light --output mnist.safetensors")
+    )  # fmt: skip
+    evaluate.add_arguments(
+        add("eval", "Measure a saved classifier on labelled data.", "deepcore eval mnist.safetensors mnist --json")
+    )
+    predict.add_arguments(
+        add("predict", "Classify pictures with a saved classifier.", "deepcore predict mnist.safetensors digit.png")
+    )
+    bench = add("bench", "Measure the kernels on this machine against numpy.", "deepcore bench gemm conv --json")
+    bench.add_argument("arguments", nargs=argparse.REMAINDER, help="families and options; see deepcore bench --list")
+    data.add_arguments(add("data", "Fetch public data sets, or list what is there.", "deepcore data fetch mnist"))
+    info.add_arguments(add("info", "Version, instruction set, threads, CUDA.", "deepcore info --json"))
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code: 0 done, 1 failed, 2 wrong use or input, 130 interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["bench"] and arguments[1:] not in (["-h"], ["--help"]):
+        from deepcore.bench.run import main as bench_main
+
+        return bench_main(arguments[1:])
+    options = build_parser().parse_args(arguments)
+    try:
+        result: int = options.run(options)
+        return result
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        return FAILED
+    except (Error, OSError, ImportError) as error:
+        print(f"deepcore {options.command}: {error}", file=sys.stderr)
+        return USAGE if isinstance(error, (ValueError, TypeError, FileNotFoundError)) else FAILED

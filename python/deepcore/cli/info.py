@@ -1,0 +1,42 @@
+"""deepcore info."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from typing import Any
+
+import deepcore
+from deepcore import _C
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run)
+
+
+def facts() -> dict[str, Any]:
+    """What is known about this installation and machine."""
+    import numpy as np
+
+    return {
+        "version": deepcore.__version__, "python": platform.python_version(), "numpy": np.__version__,
+        "machine": platform.machine(), "instruction_set": deepcore.isa(),
+        "supported": _C.supported_isas().split(), "threads": deepcore.get_num_threads(),
+        "cuda": deepcore.cuda.is_available(), "cuda_reason": deepcore.cuda.reason(),
+    }  # fmt: skip
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the facts."""
+    values = facts()
+    if options.json:
+        print(json.dumps(values))
+        return 0
+    print(f"deepcore {values['version']}  (Python {values['python']}, numpy {values['numpy']}, {values['machine']})")
+    print(f"instruction set  {values['instruction_set']}  (this machine: {', '.join(values['supported'])})")
+    print(f"threads          {values['threads']}")
+    print(f"cuda             {'yes' if values['cuda'] else 'no: ' + values['cuda_reason']}")
+    return 0

@@ -1,0 +1,64 @@
+"""Labelled data for the commands: by name, or from a file or folder."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from deepcore.errors import DataError
+
+Array = npt.NDArray[Any]
+NAMES = ("digits", "mnist", "fashion-mnist")
+HELP = (
+    "digits (packaged), mnist, fashion-mnist (see: deepcore data fetch), a folder of IDX files, a folder with one "
+    "folder of pictures per class, an .npz with x_train, y_train, x_test, y_test (or x, y), or a .csv"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments that say where labelled data lie."""
+    parser.add_argument("data", help=HELP)
+    parser.add_argument("--data-dir", metavar="DIR", help="where mnist/ and fashion_mnist/ lie (default: DEEPCORE_DATA)")
+    parser.add_argument("--target", metavar="COLUMN", default="-1", help="label column of a .csv (default: the last)")
+    parser.add_argument("--size", type=int, metavar="PIXELS", help="side to which pictures of a folder are scaled (default: 32)")
+
+
+def load(options: argparse.Namespace, split: str) -> tuple[Array, Array]:
+    """(x, y) of the 'train' or 'test' split; sources without a split give all for both."""
+    from deepcore import data
+
+    name = options.data
+    if name == "digits":
+        parts = data.load_digits()
+        return (parts[0], parts[1]) if split == "train" else (parts[2], parts[3])
+    if name in ("mnist", "fashion-mnist"):
+        folder = Path(options.data_dir) / name.replace("-", "_") if options.data_dir else None
+        loader = data.load_mnist if name == "mnist" else data.load_fashion_mnist
+        parts = loader(folder)
+        return (parts[0], parts[1]) if split == "train" else (parts[2], parts[3])
+    path = Path(name)
+    if path.is_dir():
+        if any(path.glob("*idx3-ubyte*")):
+            parts = data.load_mnist(path)
+            return (parts[0], parts[1]) if split == "train" else (parts[2], parts[3])
+        inner = path / split
+        images = data.ImageFolder(inner if inner.is_dir() else path, options.size or 32)
+        batch = images[np.arange(len(images))]
+        return batch[0], np.asarray(images.classes)[batch[1]]
+    if path.suffix == ".npz":
+        arrays = data.read_npz(path)
+        for x, y in ((f"x_{split}", f"y_{split}"), ("x", "y")):
+            if x in arrays and y in arrays:
+                return arrays[x], arrays[y]
+        raise DataError(f"{path}: expected x_{split} and y_{split}, or x and y; it holds {sorted(arrays)}")
+    if path.suffix == ".csv":
+        column: Any = int(options.target) if options.target.lstrip("-").isdigit() else options.target
+        table = data.read_csv(path, target=column)
+        return table.x, table.y
+    if not path.exists():
+        raise FileNotFoundError(f"{name}: no such file or folder, and not one of {', '.join(NAMES)}")
+    raise DataError(f"{name}: expected a folder, .npz or .csv")

@@ -1,0 +1,132 @@
+"""Looking inside classifiers: what layers see, and which pixels a decision rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from deepcore import nn, ops
+from deepcore.autograd import grad, no_grad
+from deepcore.errors import ArgumentError, ShapeError
+from deepcore.tensor import Tensor, tensor
+
+Array = npt.NDArray[Any]
+
+
+def _batch(images: Any) -> Tensor:
+    x = tensor(np.asarray(images, dtype=np.float32))
+    if x.ndim != 4:
+        raise ShapeError(f"explain: expected images (n, h, w, c) as the net takes them, got {x.shape}")
+    return x
+
+
+def _targets(outputs: Tensor, classes: Sequence[int] | Array | None) -> Array:
+    if classes is None:
+        return outputs.numpy().argmax(1)
+    chosen = np.asarray(classes, dtype=np.int64)
+    if chosen.shape != (outputs.shape[0],) or (len(chosen) and not 0 <= chosen.min() <= chosen.max() < outputs.shape[1]):
+        raise ArgumentError(f"explain: expected {outputs.shape[0]} classes in [0, {outputs.shape[1]}), got {chosen}")
+    return chosen
+
+
+def _chosen_sum(outputs: Tensor, classes: Array) -> Tensor:
+    picked = np.zeros(outputs.shape, np.float32)
+    picked[np.arange(len(classes)), classes] = 1
+    return ops.sum(outputs * tensor(picked))
+
+
+class _Eval:
+    """Inference mode within a block, then back to what each module was in."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    def __enter__(self) -> None:
+        self.modes = [(m, m.training) for _, m in self.model.named_modules()]
+        self.model.eval()
+
+    def __exit__(self, *error: object) -> None:
+        for m, mode in self.modes:
+            m.training = mode
+
+
+def feature_maps(model: nn.Module, images: Any, layer: nn.Module) -> Array:
+    """The output of `layer`, an (n, p, q, k) activation inside `model`, for images (n, h, w, c)."""
+    found: list[Tensor] = []
+    remove = layer.register_forward_hook(lambda m, args, y: found.append(y))
+    try:
+        with _Eval(model), no_grad():
+            model(_batch(images))
+    finally:
+        remove()
+    if not found:
+        raise ArgumentError("feature_maps: the layer is not part of the net")
+    return np.array(found[-1].numpy())
+
+
+def last_convolution(model: nn.Module) -> nn.Module:
+    """The last convolution of a net. ArgumentError when it has none."""
+    layers = [m for _, m in model.named_modules() if isinstance(m, nn.Conv2d)]
+    if not layers:
+        raise ArgumentError("explain: the net has no convolution")
+    return layers[-1]
+
+
+def grad_cam(model: nn.Module, images: Any, classes: Any = None, layer: nn.Module | None = None) -> Array:
+    """Grad-CAM heat maps (n, p, q) >= 0 of `layer` (default: the last convolution) (Selvaraju et al., 2017).
+
+    relu(sum_k a_k A_k), a_k the mean over the image of d score / d A_k. classes: of each image, default the predicted.
+    """
+    layer = last_convolution(model) if layer is None else layer
+    found: list[Tensor] = []
+    remove = layer.register_forward_hook(lambda m, args, y: found.append(y))
+    try:
+        with _Eval(model):
+            x = _batch(images).requires_grad_()
+            outputs = model(x)
+    finally:
+        remove()
+    if not found:
+        raise ArgumentError("grad_cam: the layer is not part of the net")
+    activation = found[-1]
+    if activation.ndim != 4:
+        raise ShapeError(f"grad_cam: expected an activation (n, p, q, k), got {activation.shape}")
+    g = grad(_chosen_sum(outputs, _targets(outputs, classes)), activation)
+    with no_grad():
+        weights = ops.mean(g, (1, 2), keepdims=True)
+        return np.array(ops.relu(ops.sum(activation * weights, -1)).numpy())
+
+
+def saliency(model: nn.Module, images: Any, classes: Any = None) -> Array:
+    """|d score / d pixel|, largest over channels: (n, h, w) (Simonyan et al., 2014)."""
+    with _Eval(model):
+        x = _batch(images).requires_grad_()
+        outputs = model(x)
+        g = grad(_chosen_sum(outputs, _targets(outputs, classes)), x)
+    result: Array = np.abs(g.numpy()).max(-1)
+    return result
+
+
+def occlusion(
+    model: nn.Module, images: Any, classes: Any = None, *, size: int = 3, stride: int = 1, fill: float = 0.0
+) -> Array:
+    """Fall of the class probability when a size x size square is covered: (n, p, q) (Zeiler and Fergus, 2014)."""
+    x = np.asarray(_batch(images).numpy())
+    n, h, w, _ = x.shape
+    if size < 1 or stride < 1 or size > min(h, w):
+        raise ArgumentError(f"occlusion: expected 1 <= size <= {min(h, w)} and stride >= 1, got {size} and {stride}")
+    with _Eval(model), no_grad():
+        before = ops.softmax(model(tensor(x))).numpy()
+        chosen = _targets(tensor(before), classes)
+        rows, columns = range(0, h - size + 1, stride), range(0, w - size + 1, stride)
+        heat = np.zeros((n, len(rows), len(columns)), np.float32)
+        for i, r in enumerate(rows):
+            for j, c in enumerate(columns):
+                covered = x.copy()
+                covered[:, r : r + size, c : c + size] = fill
+                after = ops.softmax(model(tensor(covered))).numpy()
+                heat[:, i, j] = (before - after)[np.arange(n), chosen]
+    return heat

@@ -1,0 +1,91 @@
+"""The report of an image classifier."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import deepcore
+from deepcore import explain, metrics, nn
+from deepcore.viz.images import _MAX_TILES
+from deepcore.viz.report import Report
+
+if TYPE_CHECKING:
+    from deepcore.estimators.cnn import ImageClassifier
+
+
+def classifier_report(
+    classifier: ImageClassifier, path: str | os.PathLike[str], x: Any, y: Any, *, title: str | None = None
+) -> None:
+    """Write the HTML page behind `ImageClassifier.report`."""
+    images = classifier._images(x, fitting=False)
+    truth = np.searchsorted(classifier.classes_, np.asarray(y).reshape(-1))
+    p = classifier.predict_proba(images)
+    names = [str(c) for c in classifier.classes_]
+    model = classifier.model_
+    seconds = sum(r["seconds"] for r in classifier.history_)
+    top = {"Test accuracy": f"{100 * metrics.accuracy(truth, p.argmax(1)):.2f} %"}
+    if len(names) > 5:
+        top["Top-3 accuracy"] = f"{100 * metrics.top_k_accuracy(truth, p, 3):.2f} %"
+    report = Report(
+        title or f"Image classifier {classifier.preset}",
+        f"{len(names)} classes, images of {' x '.join(map(str, classifier.image_shape_))}; deepcore "
+        f"{deepcore.__version__} on {deepcore.isa()}",
+    )
+    report.cards(
+        {
+            **top, "Log loss": float(metrics.log_loss(truth, p)),
+            "Calibration error": f"{100 * metrics.expected_calibration_error(truth, p):.1f} %",
+            "Parameters": sum(q.size for q in model.parameters()), "Epochs": len(classifier.history_),
+            "Training time": f"{seconds:.1f} s", "Test images": len(images),
+        }
+    )  # fmt: skip
+    if classifier.history_:
+        report.learning_curves(classifier.history_)
+    report.confusion(metrics.confusion_matrix(truth, p.argmax(1), len(names)), names)
+    report.worst_mistakes(images, truth, p, names)
+    _inside(report, classifier, images, truth, names)
+    report.table("Scores by class", _scores(truth, p.argmax(1), names), ("class", "precision", "recall", "F1", "images"))
+    report.text("Layers", "The net for one image, from input to output:")
+    report.table("Net", _layers(classifier), ("layer", "kind", "parameters"))
+    report.save(path)
+
+
+def _inside(report: Report, classifier: ImageClassifier, images: Any, truth: Any, names: list[str]) -> None:
+    """Filters, feature maps and the heat maps of one image per class."""
+    model, first = classifier.model_, classifier.first_convolution()
+    report.filters(first.weight.numpy()[:_MAX_TILES], "Filters of the first layer")
+    shown = [int(np.flatnonzero(truth == k)[0]) for k in range(len(names)) if (truth == k).any()][:10]
+    inputs = classifier._scaled(images[shown])
+    report.feature_maps(explain.feature_maps(model, inputs[:1], first)[0], "Feature maps of the first layer")
+    labels = [names[truth[i]] for i in shown]
+    pictures = images[shown]
+    report.heatmaps(pictures, explain.grad_cam(model, inputs), labels, "Grad-CAM",
+                    "Bright regions of the last convolution speak most for the predicted class.")  # fmt: skip
+    report.heatmaps(pictures, explain.saliency(model, inputs), labels, "Saliency",
+                    "Bright pixels change the score of the predicted class most.")  # fmt: skip
+    size = max(2, min(classifier.image_shape_[:2]) // 4)
+    report.heatmaps(pictures, explain.occlusion(model, inputs, size=size, stride=max(1, size // 3)), labels, "Occlusion",
+                    f"Bright regions lower the probability of the predicted class when a {size} x {size} square covers "
+                    "them.")  # fmt: skip
+
+
+def _scores(truth: Any, guess: Any, names: list[str]) -> list[list[Any]]:
+    rows: list[list[Any]] = []
+    for k, name in enumerate(names):
+        hit = int(((truth == k) & (guess == k)).sum())
+        said, there = int((guess == k).sum()), int((truth == k).sum())
+        precision, recall = hit / said if said else 0.0, hit / there if there else 0.0
+        f1 = 2 * precision * recall / (precision + recall) if hit else 0.0
+        rows.append([name, f"{precision:.3f}", f"{recall:.3f}", f"{f1:.3f}", there])
+    return rows
+
+
+def _layers(classifier: ImageClassifier) -> list[list[Any]]:
+    return [
+        [name, repr(m).replace("\n", " "), sum(p.size for p in m._parameters.values())]
+        for name, m in classifier.model_.named_modules()
+        if not m._modules and isinstance(m, nn.Module)
+    ]
