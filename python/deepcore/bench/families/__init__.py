@@ -1,0 +1,3 @@
+"""One module per family of kernels, each with its list `CASES`."""
+
+ORDER = ("gemm", "linear", "conv", "pool", "norm", "loss", "dropout", "elementwise", "reduce", "overhead", "training")
