@@ -134,7 +134,8 @@ def measure(chosen: Figure, context: Context) -> dict[str, Any]:
         raise RuntimeError(f"figure {chosen.name}: the training did not run inside context.timer")
     return {
         "name": chosen.name, "metric": chosen.metric, "value": value if math.isfinite(value) else None,
-        "target": chosen.target, "ok": chosen.reached(value, context.timer.seconds), "seconds": round(context.timer.seconds, 3),
+        "target": chosen.target, "ok": chosen.reached(value, context.timer.seconds),
+        "seconds": round(context.timer.seconds, 3),
         "seed": context.seed, "device": context.device, "threads": deepcore.get_num_threads(), "also": also,
     }  # fmt: skip
 

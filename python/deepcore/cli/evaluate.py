@@ -55,7 +55,8 @@ def run(options: argparse.Namespace) -> int:
         raise DataError(f"{options.data}: label {truth[~known][0]!r} is unknown to the model")
     result = {
         "samples": len(truth), "accuracy": float(metrics.accuracy(encoded, guess)),
-        "log_loss": float(metrics.log_loss(encoded, p)), "f1_macro": float(metrics.precision_recall_f1(encoded, guess, "macro")[2]),
+        "log_loss": float(metrics.log_loss(encoded, p)),
+        "f1_macro": float(metrics.precision_recall_f1(encoded, guess, "macro")[2]),
     }  # fmt: skip
     if options.report:
         estimator.report(options.report, x, y)

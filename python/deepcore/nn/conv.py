@@ -46,6 +46,7 @@ class Conv2d(Module):
         )  # fmt: skip
 
     def extra_repr(self) -> str:
+        """The options in the text of the module."""
         k, r, s, cg = self.weight.shape
         text = f"{cg * self.groups}, {k}, ({r}, {s})"
         for name, default in (("stride", 1), ("padding", 0), ("dilation", 1), ("groups", 1), ("activation", None)):

@@ -47,7 +47,9 @@ def classifier_report(
     report.confusion(metrics.confusion_matrix(truth, p.argmax(1), len(names)), names)
     report.worst_mistakes(images, truth, p, names)
     _inside(report, classifier, images, truth, names)
-    report.table("Scores by class", _scores(truth, p.argmax(1), names), ("class", "precision", "recall", "F1", "images"))
+    report.table(
+        "Scores by class", _scores(truth, p.argmax(1), names), ("class", "precision", "recall", "F1", "images")
+    )
     report.text("Layers", "The net for one image, from input to output:")
     report.table("Net", _layers(classifier), ("layer", "kind", "parameters"))
     report.save(path)
@@ -67,7 +69,8 @@ def _inside(report: Report, classifier: ImageClassifier, images: Any, truth: Any
     report.heatmaps(pictures, explain.saliency(model, inputs), labels, "Saliency",
                     "Bright pixels change the score of the predicted class most.")  # fmt: skip
     size = max(2, min(classifier.image_shape_[:2]) // 4)
-    report.heatmaps(pictures, explain.occlusion(model, inputs, size=size, stride=max(1, size // 3)), labels, "Occlusion",
+    covered = explain.occlusion(model, inputs, size=size, stride=max(1, size // 3))
+    report.heatmaps(pictures, covered, labels, "Occlusion",
                     f"Bright regions lower the probability of the predicted class when a {size} x {size} square covers "
                     "them.")  # fmt: skip
 
