@@ -48,7 +48,10 @@ struct type_caster<dc::Dims> {
  private:
   static int64_t as_int(PyObject* o) {
     const long long v = PyLong_AsLongLong(o);
-    if (v == -1 && PyErr_Occurred()) throw error_already_set();
+    if (v == -1 && PyErr_Occurred()) {
+      PyErr_Clear();
+      throw dc::ArgumentError("expected integers of 64 bits, got " + std::string(str(o)));
+    }
     return v;
   }
 };

@@ -6,6 +6,9 @@
 #include <algorithm>
 #include <bit>
 #include <cstdlib>
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
 
 #include "core/error.h"
 
@@ -13,7 +16,17 @@ namespace dc {
 
 namespace {
 constexpr size_t kHugePage = size_t{2} << 20;
-}
+
+// In AddressSanitizer builds the slack of a block and blocks in the cache are off limits, as if each array had been
+// allocated with its exact size and freed at once. Without it these do nothing.
+#ifdef __SANITIZE_ADDRESS__
+void poison(void* p, size_t bytes) { __asan_poison_memory_region(p, bytes); }
+void unpoison(void* p, size_t bytes) { __asan_unpoison_memory_region(p, bytes); }
+#else
+void poison(void*, size_t) {}
+void unpoison(void*, size_t) {}
+#endif
+}  // namespace
 
 void* CpuAllocator::allocate(size_t bytes) {
   if (bytes < kHugePage) return std::aligned_alloc(64, (bytes + 63) / 64 * 64);
@@ -46,7 +59,7 @@ void* CachingPool::allocate(size_t bytes) {
     p = raw_->allocate(size);
     if (!p) {
       for (auto& [block, list] : free_)
-        for (void* q : list) raw_->release(q, block);
+        for (void* q : list) unpoison(q, block), raw_->release(q, block);
       free_.clear();
       statistics_.cached = 0;
       p = raw_->allocate(size);
@@ -56,6 +69,8 @@ void* CachingPool::allocate(size_t bytes) {
   }
   statistics_.current += size;
   statistics_.peak = std::max(statistics_.peak, statistics_.current);
+  unpoison(p, bytes);
+  poison(static_cast<char*>(p) + bytes, size - bytes);
   return p;
 }
 
@@ -64,9 +79,11 @@ void CachingPool::release(void* p, size_t bytes) {
   std::lock_guard lock(mutex_);
   statistics_.current -= size;
   if (statistics_.cached + size > cache_limit_) {
+    unpoison(p, size);
     raw_->release(p, size);
     return;
   }
+  poison(p, size);
   free_[size].push_back(p);
   statistics_.cached += size;
 }
@@ -74,7 +91,7 @@ void CachingPool::release(void* p, size_t bytes) {
 void CachingPool::empty_cache() {
   std::lock_guard lock(mutex_);
   for (auto& [size, list] : free_)
-    for (void* p : list) raw_->release(p, size);
+    for (void* p : list) unpoison(p, size), raw_->release(p, size);
   free_.clear();
   statistics_.cached = 0;
 }

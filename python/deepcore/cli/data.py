@@ -17,8 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     fetch.add_argument("--base-url", metavar="URL", help="another mirror")
     fetch.add_argument("--quiet", action="store_true", help="no progress")
     fetch.set_defaults(run=run_fetch)
-    listing = actions.add_parser("list", help="data sets and whether they are here")
-    listing.add_argument("--json", action="store_true")
+    listing = actions.add_parser("list", help="data sets and whether they are here",
+                                 epilog="example:\n  deepcore data list --json",
+                                 formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    listing.add_argument("--json", action="store_true", help="print one JSON object per line")
     listing.set_defaults(run=run_list)
 
 

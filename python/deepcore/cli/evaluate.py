@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from deepcore.cli import sources
+from deepcore.errors import ArgumentError, CheckpointError, DataError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,39 +23,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def load_model(path: str) -> Any:
-    """The saved estimator, whatever its class."""
+    """The saved classifier, whatever its class."""
     from deepcore import estimators
-    from deepcore.errors import CheckpointError
     from deepcore.train import load_checkpoint
 
     _, meta = load_checkpoint(path)
     name = meta.get("class")
     if meta.get("kind") != "deepcore estimator" or name not in estimators.__all__:
         raise CheckpointError(f"{path}: expected a saved estimator, got {meta.get('kind')!r}")
-    return getattr(estimators, str(name)).load(path)
+    estimator = getattr(estimators, str(name)).load(path)
+    if not hasattr(estimator, "predict_proba"):
+        raise CheckpointError(f"{path}: expected a classifier, got {name}")
+    return estimator
 
 
 def run(options: argparse.Namespace) -> int:
     """Accuracy, log loss and F1 of the model on the data."""
     from deepcore import metrics
-    from deepcore.cli.train import flat
 
     estimator = load_model(options.model)
+    images = hasattr(estimator, "image_shape_")
+    if options.report and not images:
+        raise ArgumentError(f"eval: --report goes with image models, {options.model} is a {type(estimator).__name__}")
     x, y = sources.load(options, options.split)
-    inputs = x if hasattr(estimator, "image_shape_") else flat(x)
-    truth = np.asarray(y).reshape(-1)
-    p = estimator.predict_proba(inputs)
+    p = estimator.predict_proba(x if images else sources.flat(x))
     guess = p.argmax(1)
-    encoded = np.searchsorted(estimator.classes_, truth)
-    known = (encoded < len(estimator.classes_)) & (
-        estimator.classes_[np.minimum(encoded, len(estimator.classes_) - 1)] == truth
-    )
-    if not known.all():
-        from deepcore.errors import DataError
-
-        raise DataError(f"{options.data}: label {truth[~known][0]!r} is unknown to the model")
+    known = {label: i for i, label in enumerate(estimator.classes_.tolist())}
+    labels = y.tolist()
+    unknown = next((label for label in labels if label not in known), None)
+    if unknown is not None:
+        raise DataError(f"{options.data}: label {unknown!r} is unknown to the model, which has {list(known)[:10]}")
+    encoded = np.array([known[label] for label in labels], np.int64)
     result = {
-        "samples": len(truth), "accuracy": float(metrics.accuracy(encoded, guess)),
+        "samples": len(labels), "accuracy": float(metrics.accuracy(encoded, guess)),
         "log_loss": float(metrics.log_loss(encoded, p)),
         "f1_macro": float(metrics.precision_recall_f1(encoded, guess, "macro")[2]),
     }  # fmt: skip

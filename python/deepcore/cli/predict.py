@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from deepcore.cli import sources
 from deepcore.cli.evaluate import load_model
-from deepcore.errors import DataError
+from deepcore.errors import ArgumentError, DataError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,12 +26,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _inputs(path: Path, estimator: Any) -> Any:
     from deepcore import data
 
+    images = hasattr(estimator, "image_shape_")
     if path.suffix == ".npy":
-        try:
-            return np.load(path, allow_pickle=False)
-        except ValueError as error:
-            raise DataError(f"{path}: {error}") from error
-    if not hasattr(estimator, "image_shape_"):
+        try:  # mapped: a header that lies about its size is found before memory is taken
+            values = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise DataError(f"{path}: expected a whole .npy file, {error}") from error
+        if values.ndim < 2:
+            raise DataError(f"{path}: expected an array of samples (n, ...), got shape {values.shape}")
+        return values if images else sources.flat(values)
+    if not images:
         raise DataError(f"{path}: this model takes .npy arrays (n, {estimator.n_features_in_})")
     h, w, c = estimator.image_shape_
     return data.read_image(path, size=(h, w), grey=c == 1)[None]
@@ -38,11 +43,13 @@ def _inputs(path: Path, estimator: Any) -> Any:
 
 def run(options: argparse.Namespace) -> int:
     """One line per sample: file, label, probability."""
+    if options.top < 1:
+        raise ArgumentError(f"predict: expected --top >= 1, got {options.top}")
     estimator = load_model(options.model)
     for name in options.files:
         p = estimator.predict_proba(_inputs(Path(name), estimator))
         for i, row in enumerate(p):
-            best = np.argsort(-row)[: max(options.top, 1)]
+            best = np.argsort(-row, kind="stable")[: options.top]
             found = [(estimator.classes_[k].item(), float(row[k])) for k in best]
             label = name if len(p) == 1 else f"{name}[{i}]"
             if options.json:

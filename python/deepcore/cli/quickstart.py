@@ -24,6 +24,8 @@ def run(options: argparse.Namespace) -> int:
     from deepcore import data
     from deepcore.estimators import ImageClassifier
 
+    folder = Path(options.output)
+    folder.mkdir(parents=True, exist_ok=True)
     x_train, y_train, x_test, y_test = data.load_digits()
     out = sys.stderr if options.json else sys.stdout
     print(
@@ -39,8 +41,6 @@ def run(options: argparse.Namespace) -> int:
     classifier.fit(x_train, y_train)
     seconds = time.perf_counter() - started
     accuracy = classifier.score(x_test, y_test)
-    folder = Path(options.output)
-    folder.mkdir(parents=True, exist_ok=True)
     model = folder / "digits.safetensors"
     classifier.save(model)
     print(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def flat(x: Array) -> Array:
+    """Images as rows of a table of float32, in [0, 1] if they are uint8."""
+    scale = 255.0 if x.dtype == np.uint8 else 1.0
+    result: Array = x.reshape(len(x), -1).astype(np.float32) / scale
+    return result
+
+
+def _labels(text: Array) -> Array:
+    """Labels read as text as whole numbers where all of them are."""
+    try:
+        numbers = text.astype(np.float64)
+    except ValueError:
+        return text
+    whole = np.isfinite(numbers).all() and (numbers == np.floor(numbers)).all()
+    return numbers.astype(np.int64) if whole else text
+
+
 def load(options: argparse.Namespace, split: str) -> tuple[Array, Array]:
-    """(x, y) of the 'train' or 'test' split; sources without a split give all for both."""
+    """(x, y) of the 'train' or 'test' split, y (n,); sources without a split give all for both."""
+    x, y = _read(options, split)
+    if x.ndim < 2 or len(x) == 0:
+        raise DataError(f"{options.data}: expected samples (n, ...), got shape {x.shape}")
+    if y.size != len(x):
+        raise DataError(f"{options.data}: expected {len(x)} labels, got shape {y.shape}")
+    return x, y.reshape(-1)
+
+
+def _read(options: argparse.Namespace, split: str) -> tuple[Array, Array]:
     from deepcore import data
 
     name = options.data
@@ -60,10 +87,10 @@ def load(options: argparse.Namespace, split: str) -> tuple[Array, Array]:
                 return arrays[x], arrays[y]
         raise DataError(f"{path}: expected x_{split} and y_{split}, or x and y; it holds {sorted(arrays)}")
     if path.suffix == ".csv":
-        column: Any = int(options.target) if options.target.lstrip("-").isdigit() else options.target
-        table = data.read_csv(path, target=column)
+        column: Any = int(options.target) if re.fullmatch(r"-?\d+", options.target) else options.target
+        table = data.read_csv(path, target=column, text_target=True)
         assert table.y is not None  # a target was asked for
-        return table.x, table.y
+        return table.x, _labels(table.y)
     if not path.exists():
         raise FileNotFoundError(f"{name}: no such file or folder, and not one of {', '.join(NAMES)}")
     raise DataError(f"{name}: expected a folder, .npz or .csv")

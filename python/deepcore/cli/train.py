@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,10 @@ def run(options: argparse.Namespace) -> int:
 
     if options.resume and not options.checkpoint:
         raise ArgumentError("train: --resume needs --checkpoint")
+    for path in (options.output, options.checkpoint, options.report):
+        folder = Path(path or ".").absolute().parent
+        if not folder.is_dir():  # better now than after the training
+            raise FileNotFoundError(f"{path}: there is no folder {folder}")
     x, y = sources.load(options, "train")
     images = x.ndim >= 3
     model = options.model or ("lenet5" if images else "mlp")
@@ -68,13 +73,16 @@ def run(options: argparse.Namespace) -> int:
     if model == "mlp":
         if options.augment or options.report:
             raise ArgumentError("train: --augment and --report go with image models")
-        hidden = tuple(int(n) for n in options.hidden.split(",") if n)
+        try:
+            hidden = tuple(int(n) for n in options.hidden.split(",") if n)
+        except ValueError:
+            raise ArgumentError(f"train: expected --hidden as sizes like 256,128, got {options.hidden!r}") from None
         estimator = MLPClassifier(hidden, dropout=options.dropout or 0.0, **common)
     else:
         if not images:
             raise ArgumentError(f"train: {model} takes images, the data are {x.shape}")
         estimator = ImageClassifier(model, augment=options.augment, dropout=options.dropout, **common)
-    prepare = flat if model == "mlp" else np.asarray
+    prepare = sources.flat if model == "mlp" else np.asarray
     started = time.perf_counter()
     estimator.fit(prepare(x), y, checkpoint=options.checkpoint, resume=options.resume)
     seconds = time.perf_counter() - started
@@ -96,10 +104,3 @@ def run(options: argparse.Namespace) -> int:
             print(f"test accuracy {100 * result['test_accuracy']:.2f} %")
         print(f"saved {options.output}" + (f", report {options.report}" if options.report else ""))
     return 0
-
-
-def flat(x: Any) -> Any:
-    """Images as rows of a table, in [0, 1] for uint8."""
-    values = np.asarray(x)
-    scale = 255.0 if values.dtype == np.uint8 else 1.0
-    return values.reshape(len(values), -1).astype(np.float32) / scale

@@ -104,13 +104,22 @@ class Estimator:
             raise CheckpointError(
                 f"{os.fspath(path)}: expected a {cls.__name__}, got {meta.get('class', meta.get('kind'))}"
             )
+        try:
+            return cls._from_file(arrays, meta)
+        except CheckpointError as error:
+            raise CheckpointError(f"{os.fspath(path)}: {error}") from error
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, MemoryError) as error:
+            raise CheckpointError(f"{os.fspath(path)}: expected a whole {cls.__name__}, got {error!r}") from error
+
+    @classmethod
+    def _from_file(cls: type[Self], arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> Self:
         params: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in meta["params"].items()}
         if isinstance(params.get("class_weight"), dict):
             weights: dict[str, float] = params["class_weight"]
             params["class_weight"] = {_number(k): v for k, v in weights.items()}
         unknown = set(params) - set(cls._names())
         if unknown:
-            raise CheckpointError(f"{os.fspath(path)}: unknown parameters {sorted(unknown)}")
+            raise CheckpointError(f"unknown parameters {sorted(unknown)}")
         estimator = cls(**params)
         estimator.history_ = list(meta["history"])  # type: ignore[attr-defined]
         estimator._restore(meta, {k: v for k, v in arrays.items() if not k.startswith("model.")})

@@ -57,7 +57,10 @@ class Conv2d(Module):
 
 
 class ConvTranspose2d(Module):
-    """The adjoint of a convolution: (n, p, q, inputs) -> (n, h, w, outputs); filters (inputs, r, s, outputs / groups)."""
+    """The adjoint of a convolution: (n, p, q, inputs) -> (n, h, w, outputs).
+
+    Filters: (inputs, r, s, outputs / groups). init and seed as in `Linear`.
+    """
 
     def __init__(
         self, inputs: int, outputs: int, size: int | Sequence[int], *, stride: int | Sequence[int] = 1,
