@@ -28,7 +28,7 @@ def classifier_report(
     seconds = sum(r["seconds"] for r in classifier.history_)
     top = {"Test accuracy": f"{100 * metrics.accuracy(truth, p.argmax(1)):.2f} %"}
     if len(names) > 5:
-        top["Top-3 accuracy"] = f"{100 * metrics.top_k_accuracy(truth, p, 3):.2f} %"
+        top["Top-3 accuracy"] = f"{100 * metrics.top_k_accuracy(truth, p, 3):.1f} %"
     report = Report(
         title or f"Image classifier {classifier.preset}",
         f"{len(names)} classes, images of {' x '.join(map(str, classifier.image_shape_))}; deepcore "
@@ -43,7 +43,8 @@ def classifier_report(
         }
     )  # fmt: skip
     if classifier.history_:
-        report.learning_curves(classifier.history_)
+        hidden = ("samples_per_second", "clipped")
+        report.learning_curves([{k: v for k, v in r.items() if k not in hidden} for r in classifier.history_])
     report.confusion(metrics.confusion_matrix(truth, p.argmax(1), len(names)), names)
     report.worst_mistakes(images, truth, p, names)
     _inside(report, classifier, images, truth, names)
