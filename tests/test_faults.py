@@ -257,7 +257,9 @@ def test_full_disk(what: str, images: dc.ImageClassifier, tmp_path: Path) -> Non
     images.save(model)
     path.parent.mkdir()
     path.write_bytes(b"old")
-    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(model), what, str(path)], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(model), what, str(path)], capture_output=True, text=True
+    )
     assert done.stdout.split() == ["27", str(path)], done.stderr  # EFBIG
     assert path.read_bytes() == b"old"
     assert [p.name for p in path.parent.iterdir() if not p.name.endswith(".first")] == ["file"]

@@ -29,7 +29,9 @@ def test_every_function_with_random_arguments() -> None:
     assert result["findings"] == []
     names = set(result["tallies"])
     assert {"ops." + name for name in ops.__all__} <= names
-    bound = {"_C." + name for name in dir(_C) if callable(getattr(_C, name)) and not isinstance(getattr(_C, name), type)}
+    bound = {
+        "_C." + name for name in dir(_C) if callable(getattr(_C, name)) and not isinstance(getattr(_C, name), type)
+    }
     assert bound - names == {"_C." + name for name in fuzz.SKIPPED}
     for name, tally in result["tallies"].items():
         assert tally["returned"] > 0, f"{name} refused all arguments"
@@ -58,12 +60,16 @@ def test_wrong_exceptions_and_shapes_are_found(monkeypatch: pytest.MonkeyPatch) 
         return 1 // x.ndim
 
     _, findings = run(monkeypatch, divide)
-    assert findings and all("ZeroDivisionError" in f["what"] and f["arguments"]["x"].startswith("Tensor[") for f in findings)
+    assert findings and all(
+        "ZeroDivisionError" in f["what"] and f["arguments"]["x"].startswith("Tensor[") for f in findings
+    )
     _, findings = run(monkeypatch, lambda x: x.reshape(1, *x.shape), shape_rule=lambda a: a["x"].shape)
     assert len(findings) > 40 and "expected a result of shape" in findings[0]["what"]
 
 
-def test_crashes_are_found_and_the_rest_goes_on(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+def test_crashes_are_found_and_the_rest_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     def crash(x: Any) -> Any:
         if x.ndim == 2:
             os.abort()

@@ -1,4 +1,4 @@
-"""First and second derivatives of every case in float64, and a walk through the registry: no primitive without a check."""
+"""First and second derivatives of every case in float64; no primitive of the registry goes without a check."""
 
 from __future__ import annotations
 

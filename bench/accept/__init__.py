@@ -2,7 +2,7 @@
 
 A figure is a function in a module of this folder:
 
-    @figure("mlp-mnist", metric="test error", target=0.013, better="low")
+    @figure("mlp-mnist", metric="test error", target=0.013, better="low", seconds=300)
     def mlp_mnist(context: Context) -> Result:
         x, y = ...                       # read from context.data
         with context.timer:              # training, and nothing else
@@ -87,17 +87,18 @@ class Figure:
     target: float
     better: str  # 'low' or 'high'
     measure: Callable[[Context], Result]
+    seconds: float = math.inf  # limit on the training time
 
-    def reached(self, value: float) -> bool:
-        """Whether the value is at least as good as the target; NaN never is."""
-        return value <= self.target if self.better == "low" else value >= self.target
+    def reached(self, value: float, seconds: float) -> bool:
+        """Whether the value is at least as good as the target, in time; NaN never is."""
+        return seconds <= self.seconds and (value <= self.target if self.better == "low" else value >= self.target)
 
 
 FIGURES: dict[str, Figure] = {}
 
 
 def figure(
-    name: str, *, metric: str, target: float, better: str
+    name: str, *, metric: str, target: float, better: str, seconds: float = math.inf
 ) -> Callable[[Callable[[Context], Result]], Callable[[Context], Result]]:
     """Register a function as the figure `name`."""
     if better not in ("low", "high"):
@@ -106,7 +107,7 @@ def figure(
     def register(function: Callable[[Context], Result]) -> Callable[[Context], Result]:
         if name in FIGURES:
             raise ArgumentError(f"figure {name}: there is one of that name already")
-        FIGURES[name] = Figure(name, metric, target, better, function)
+        FIGURES[name] = Figure(name, metric, target, better, function, seconds)
         return function
 
     return register
@@ -133,7 +134,8 @@ def measure(chosen: Figure, context: Context) -> dict[str, Any]:
         raise RuntimeError(f"figure {chosen.name}: the training did not run inside context.timer")
     return {
         "name": chosen.name, "metric": chosen.metric, "value": value if math.isfinite(value) else None,
-        "target": chosen.target, "ok": chosen.reached(value), "seconds": round(context.timer.seconds, 3),
+        "target": chosen.target, "ok": chosen.reached(value, context.timer.seconds),
+        "seconds": round(context.timer.seconds, 3),
         "seed": context.seed, "device": context.device, "threads": deepcore.get_num_threads(), "also": also,
     }  # fmt: skip
 

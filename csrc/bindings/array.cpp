@@ -21,8 +21,10 @@ DType dtype_from(const py::handle& object) {
     case 'u':
       if (d.itemsize() == 1) return DType::uint8;
       break;
-    case 'b': return DType::boolean;
-    default: break;
+    case 'b':
+      return DType::boolean;
+    default:
+      break;
   }
   throw DtypeError("array: expected float32, float64, int32, int64, uint8 or bool, got " +
                    py::cast<std::string>(py::str(d)));
@@ -32,12 +34,18 @@ namespace {
 
 const char* numpy_code(DType t) {
   switch (t) {
-    case DType::float32: return "f4";
-    case DType::float64: return "f8";
-    case DType::int32: return "i4";
-    case DType::int64: return "i8";
-    case DType::uint8: return "u1";
-    default: return "?";
+    case DType::float32:
+      return "f4";
+    case DType::float64:
+      return "f8";
+    case DType::int32:
+      return "i4";
+    case DType::int64:
+      return "i8";
+    case DType::uint8:
+      return "u1";
+    default:
+      return "?";
   }
 }
 
@@ -66,11 +74,13 @@ Span span_of(const Dims& shape, const Dims& strides) {
   return s;
 }
 
-Array wrap(void* data, const Dims& shape, const Dims& strides, DType dtype, bool readonly, std::function<void()> release) {
+Array wrap(void* data, const Dims& shape, const Dims& strides, DType dtype, bool readonly,
+           std::function<void()> release) {
   const Span s = span_of(shape, strides);
   const int64_t size = static_cast<int64_t>(itemsize(dtype));
   char* base = static_cast<char*>(data) + s.low * size;
-  auto storage = Storage::wrap(base, static_cast<size_t>((s.high - s.low) * size), Device{}, readonly, std::move(release));
+  auto storage =
+      Storage::wrap(base, static_cast<size_t>((s.high - s.low) * size), Device{}, readonly, std::move(release));
   return Array(std::move(storage), -s.low, shape, strides, dtype);
 }
 
@@ -109,12 +119,18 @@ py::array to_numpy(py::object self) {
 py::object item(const Array& a) {
   DC_CHECK(a.size() == 1, ShapeError, "item: expected one element, got shape ", a.shape());
   switch (a.dtype()) {
-    case DType::float32: return py::float_(*a.data<float>());
-    case DType::float64: return py::float_(*a.data<double>());
-    case DType::int32: return py::int_(*a.data<int32_t>());
-    case DType::int64: return py::int_(*a.data<int64_t>());
-    case DType::uint8: return py::int_(*a.data<uint8_t>());
-    default: return py::bool_(*a.data<uint8_t>() != 0);
+    case DType::float32:
+      return py::float_(*a.data<float>());
+    case DType::float64:
+      return py::float_(*a.data<double>());
+    case DType::int32:
+      return py::int_(*a.data<int32_t>());
+    case DType::int64:
+      return py::int_(*a.data<int64_t>());
+    case DType::uint8:
+      return py::int_(*a.data<uint8_t>());
+    default:
+      return py::bool_(*a.data<uint8_t>() != 0);
   }
 }
 
@@ -139,12 +155,18 @@ struct Export {
 
 dlpack::DataType dl_dtype(DType t) {
   switch (t) {
-    case DType::float32: return {dlpack::kFloat, 32, 1};
-    case DType::float64: return {dlpack::kFloat, 64, 1};
-    case DType::int32: return {dlpack::kInt, 32, 1};
-    case DType::int64: return {dlpack::kInt, 64, 1};
-    case DType::uint8: return {dlpack::kUInt, 8, 1};
-    default: return {dlpack::kBool, 8, 1};
+    case DType::float32:
+      return {dlpack::kFloat, 32, 1};
+    case DType::float64:
+      return {dlpack::kFloat, 64, 1};
+    case DType::int32:
+      return {dlpack::kInt, 32, 1};
+    case DType::int64:
+      return {dlpack::kInt, 64, 1};
+    case DType::uint8:
+      return {dlpack::kUInt, 8, 1};
+    default:
+      return {dlpack::kBool, 8, 1};
   }
 }
 
@@ -199,14 +221,21 @@ Array take_capsule(py::object capsule, const char* capsule_name, const char* use
            t.ndim);
   DType dtype = DType::float32;
   const int key = t.dtype.code * 1000 + t.dtype.bits;
-  if (t.dtype.lanes == 1 && key == dlpack::kFloat * 1000 + 32) dtype = DType::float32;
-  else if (t.dtype.lanes == 1 && key == dlpack::kFloat * 1000 + 64) dtype = DType::float64;
-  else if (t.dtype.lanes == 1 && key == dlpack::kInt * 1000 + 32) dtype = DType::int32;
-  else if (t.dtype.lanes == 1 && key == dlpack::kInt * 1000 + 64) dtype = DType::int64;
-  else if (t.dtype.lanes == 1 && key == dlpack::kUInt * 1000 + 8) dtype = DType::uint8;
-  else if (t.dtype.lanes == 1 && key == dlpack::kBool * 1000 + 8) dtype = DType::boolean;
-  else throw DtypeError(message("from_dlpack: expected float32, float64, int32, int64, uint8 or bool, got code ",
-                                int(t.dtype.code), " with ", int(t.dtype.bits), " bits"));
+  if (t.dtype.lanes == 1 && key == dlpack::kFloat * 1000 + 32)
+    dtype = DType::float32;
+  else if (t.dtype.lanes == 1 && key == dlpack::kFloat * 1000 + 64)
+    dtype = DType::float64;
+  else if (t.dtype.lanes == 1 && key == dlpack::kInt * 1000 + 32)
+    dtype = DType::int32;
+  else if (t.dtype.lanes == 1 && key == dlpack::kInt * 1000 + 64)
+    dtype = DType::int64;
+  else if (t.dtype.lanes == 1 && key == dlpack::kUInt * 1000 + 8)
+    dtype = DType::uint8;
+  else if (t.dtype.lanes == 1 && key == dlpack::kBool * 1000 + 8)
+    dtype = DType::boolean;
+  else
+    throw DtypeError(message("from_dlpack: expected float32, float64, int32, int64, uint8 or bool, got code ",
+                             int(t.dtype.code), " with ", int(t.dtype.bits), " bits"));
   Dims shape, strides;
   for (int d = 0; d < t.ndim; ++d) shape.push_back(t.shape[d]);
   if (t.strides) {

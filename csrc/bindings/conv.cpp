@@ -16,16 +16,14 @@ void bind_conv(py::module_& m) {
   m.def(
       "conv2d_grad_input",
       [](const Array& g, const Array& w, const Dims& shape, const Dims& stride, const Dims& padding,
-         const Dims& dilation, int64_t groups) {
-        return ops::conv2d_grad_input(g, w, shape, {stride, padding, dilation, groups});
-      },
+         const Dims& dilation,
+         int64_t groups) { return ops::conv2d_grad_input(g, w, shape, {stride, padding, dilation, groups}); },
       "g"_a, "w"_a, "shape"_a, "stride"_a, "padding"_a, "dilation"_a, "groups"_a, NoGil());
   m.def(
       "conv2d_grad_weight",
       [](const Array& x, const Array& g, const Dims& shape, const Dims& stride, const Dims& padding,
-         const Dims& dilation, int64_t groups) {
-        return ops::conv2d_grad_weight(x, g, shape, {stride, padding, dilation, groups});
-      },
+         const Dims& dilation,
+         int64_t groups) { return ops::conv2d_grad_weight(x, g, shape, {stride, padding, dilation, groups}); },
       "x"_a, "g"_a, "shape"_a, "stride"_a, "padding"_a, "dilation"_a, "groups"_a, NoGil());
 }
 

@@ -21,8 +21,8 @@ void bind_optim(py::module_& m) {
         "centred"_a, "momentum"_a, NoGil());
   m.def("adadelta_step", &ops::adadelta_step, "params"_a, "grads"_a, "states"_a, "options"_a, "decay"_a, "epsilon"_a,
         NoGil());
-  m.def("adam_step", &ops::adam_step, "params"_a, "grads"_a, "states"_a, "options"_a, "beta1"_a, "beta2"_a,
-        "epsilon"_a, "rate_g"_a, "root_scale"_a, "amsgrad"_a, "adaptive"_a, NoGil());
+  m.def("adam_step", &ops::adam_step, "params"_a, "grads"_a, "states"_a, "options"_a, "beta1"_a, "beta2"_a, "epsilon"_a,
+        "rate_g"_a, "root_scale"_a, "amsgrad"_a, "adaptive"_a, NoGil());
   m.def("lion_step", &ops::lion_step, "params"_a, "grads"_a, "momentum"_a, "options"_a, "beta1"_a, "beta2"_a, NoGil());
   m.def("squared_norms", &ops::squared_norms, "grads"_a, NoGil());
   m.def("scale", &ops::scale, "arrays"_a, "factor"_a, NoGil());

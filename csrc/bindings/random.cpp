@@ -19,8 +19,9 @@ using Key = std::tuple<py::int_, py::int_, py::int_>;
 
 void bind_random(py::module_& m) {
   using namespace py::literals;
-  m.def("random_bits", [](const Key& key, const Dims& shape) { return ops::random_bits(key_from(key), shape); },
-        "key"_a, "shape"_a);
+  m.def(
+      "random_bits", [](const Key& key, const Dims& shape) { return ops::random_bits(key_from(key), shape); }, "key"_a,
+      "shape"_a);
   m.def(
       "random_uniform",
       [](const Key& key, const Dims& shape, double low, double high, const py::object& dtype) {
@@ -39,10 +40,12 @@ void bind_random(py::module_& m) {
         return ops::random_bernoulli(key_from(key), shape, p, dtype_from(dtype));
       },
       "key"_a, "shape"_a, "p"_a, "dtype"_a);
-  m.def("random_bernoulli_each",
-        [](const Key& key, const Array& p) { return ops::random_bernoulli_each(key_from(key), p); }, "key"_a, "p"_a);
-  m.def("random_permutation",
-        [](const Key& key, int64_t n) { return ops::random_permutation(key_from(key), n); }, "key"_a, "n"_a);
+  m.def(
+      "random_bernoulli_each",
+      [](const Key& key, const Array& p) { return ops::random_bernoulli_each(key_from(key), p); }, "key"_a, "p"_a);
+  m.def(
+      "random_permutation", [](const Key& key, int64_t n) { return ops::random_permutation(key_from(key), n); },
+      "key"_a, "n"_a);
   m.def(
       "dropout",
       [](const Key& key, const Array& x, double p) {

@@ -5,8 +5,8 @@ namespace dc {
 namespace {
 size_t checked_bytes(const Dims& shape, DType dtype) {
   size_t bytes = 0;
-  DC_CHECK(!__builtin_mul_overflow(static_cast<size_t>(count(shape)), itemsize(dtype), &bytes), ShapeError, "array: ",
-           shape, " of ", dtype, " is too large");
+  DC_CHECK(!__builtin_mul_overflow(static_cast<size_t>(count(shape)), itemsize(dtype), &bytes), ShapeError,
+           "array: ", shape, " of ", dtype, " is too large");
   return bytes;
 }
 }  // namespace

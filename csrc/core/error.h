@@ -33,9 +33,10 @@ std::string message(const Parts&... parts) {
 }
 
 // DC_CHECK(a.ndim() == 2, ShapeError, "matmul: expected ..., got ", a.shape());
-#define DC_CHECK(condition, ErrorType, ...)                            \
-  do {                                                                 \
-    if (!(condition)) [[unlikely]] throw ErrorType(::dc::message(__VA_ARGS__)); \
+#define DC_CHECK(condition, ErrorType, ...)        \
+  do {                                             \
+    if (!(condition)) [[unlikely]]                 \
+      throw ErrorType(::dc::message(__VA_ARGS__)); \
   } while (0)
 
 }  // namespace dc

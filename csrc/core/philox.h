@@ -44,8 +44,6 @@ DC_HD static inline PhiloxBlock philox(uint64_t seed, uint64_t stream, uint64_t 
 }
 
 // Uniform in [0, 1) with 24 random bits: every value is exact in float32.
-DC_HD static inline float unit_float(uint32_t bits) {
-  return static_cast<float>(bits >> 8) * 0x1p-24f;
-}
+DC_HD static inline float unit_float(uint32_t bits) { return static_cast<float>(bits >> 8) * 0x1p-24f; }
 
 }  // namespace dc::DC_PHILOX_NAMESPACE

@@ -50,7 +50,8 @@ template <class T>
 static void unary(UnaryOp op, const Nd& nd, const T* x, T* y, double p0, double p1, Context& context) {
   switch (op) {
 #define DC_CASE(name) \
-  case UnaryOp::name: return unary_run<functors::name>(nd, x, y, p0, p1, context);
+  case UnaryOp::name: \
+    return unary_run<functors::name>(nd, x, y, p0, p1, context);
     DC_UNARY_OPS(DC_CASE)
 #undef DC_CASE
   }
@@ -81,9 +82,7 @@ static void binary_run(const Nd& nd, const T* a, const T* b, T* y, double p0, do
         }
       } else if (sa == 0 && sb == 1) {
         const V av = V::set(*ar);
-        for_vectors<T>(n, [&](int64_t j, int w) {
-          Op::apply(av, V::load_n(br + j, w), q0, q1).store_n(yr + j, w);
-        });
+        for_vectors<T>(n, [&](int64_t j, int w) { Op::apply(av, V::load_n(br + j, w), q0, q1).store_n(yr + j, w); });
       } else {
         for_vectors<T>(n, [&](int64_t j, int w) {
           Op::apply(load_strided(ar + j * sa, sa, w), load_strided(br + j * sb, sb, w), q0, q1).store_n(yr + j, w);
@@ -96,8 +95,9 @@ static void binary_run(const Nd& nd, const T* a, const T* b, T* y, double p0, do
 template <class T>
 static void binary(BinaryOp op, const Nd& nd, const T* a, const T* b, T* y, double p0, double p1, Context& context) {
   switch (op) {
-#define DC_CASE(name) \
-  case BinaryOp::name: return binary_run<functors::name>(nd, a, b, y, p0, p1, context);
+#define DC_CASE(name)  \
+  case BinaryOp::name: \
+    return binary_run<functors::name>(nd, a, b, y, p0, p1, context);
     DC_BINARY_OPS(DC_CASE)
 #undef DC_CASE
   }

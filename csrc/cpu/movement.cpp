@@ -64,9 +64,12 @@ static void copy_typed(const Nd& nd, const void* xv, void* yv, Context& context)
 
 static void copy(int itemsize, const Nd& nd, const void* x, void* y, Context& context) {
   switch (itemsize) {
-    case 1: return copy_typed<uint8_t>(nd, x, y, context);
-    case 4: return copy_typed<uint32_t>(nd, x, y, context);
-    default: return copy_typed<uint64_t>(nd, x, y, context);
+    case 1:
+      return copy_typed<uint8_t>(nd, x, y, context);
+    case 4:
+      return copy_typed<uint32_t>(nd, x, y, context);
+    default:
+      return copy_typed<uint64_t>(nd, x, y, context);
   }
 }
 
@@ -108,22 +111,33 @@ static void cast_typed(const Nd& nd, const void* xv, void* yv, Context& context)
 template <class From>
 static void cast_from(ElementTag to, const Nd& nd, const void* x, void* y, Context& context) {
   switch (to) {
-    case ElementTag::float32: return cast_typed<From, float, false>(nd, x, y, context);
-    case ElementTag::float64: return cast_typed<From, double, false>(nd, x, y, context);
-    case ElementTag::int32: return cast_typed<From, int32_t, false>(nd, x, y, context);
-    case ElementTag::int64: return cast_typed<From, int64_t, false>(nd, x, y, context);
-    case ElementTag::uint8: return cast_typed<From, uint8_t, false>(nd, x, y, context);
-    case ElementTag::boolean: return cast_typed<From, uint8_t, true>(nd, x, y, context);
+    case ElementTag::float32:
+      return cast_typed<From, float, false>(nd, x, y, context);
+    case ElementTag::float64:
+      return cast_typed<From, double, false>(nd, x, y, context);
+    case ElementTag::int32:
+      return cast_typed<From, int32_t, false>(nd, x, y, context);
+    case ElementTag::int64:
+      return cast_typed<From, int64_t, false>(nd, x, y, context);
+    case ElementTag::uint8:
+      return cast_typed<From, uint8_t, false>(nd, x, y, context);
+    case ElementTag::boolean:
+      return cast_typed<From, uint8_t, true>(nd, x, y, context);
   }
 }
 
 static void cast(ElementTag from, ElementTag to, const Nd& nd, const void* x, void* y, Context& context) {
   switch (from) {
-    case ElementTag::float32: return cast_from<float>(to, nd, x, y, context);
-    case ElementTag::float64: return cast_from<double>(to, nd, x, y, context);
-    case ElementTag::int32: return cast_from<int32_t>(to, nd, x, y, context);
-    case ElementTag::int64: return cast_from<int64_t>(to, nd, x, y, context);
-    default: return cast_from<uint8_t>(to, nd, x, y, context);
+    case ElementTag::float32:
+      return cast_from<float>(to, nd, x, y, context);
+    case ElementTag::float64:
+      return cast_from<double>(to, nd, x, y, context);
+    case ElementTag::int32:
+      return cast_from<int32_t>(to, nd, x, y, context);
+    case ElementTag::int64:
+      return cast_from<int64_t>(to, nd, x, y, context);
+    default:
+      return cast_from<uint8_t>(to, nd, x, y, context);
   }
 }
 
@@ -139,9 +153,12 @@ static void fill_typed(int64_t n, const void* value, void* yv, Context& context)
 
 static void fill(int itemsize, int64_t n, const void* value, void* y, Context& context) {
   switch (itemsize) {
-    case 1: return fill_typed<uint8_t>(n, value, y, context);
-    case 4: return fill_typed<uint32_t>(n, value, y, context);
-    default: return fill_typed<uint64_t>(n, value, y, context);
+    case 1:
+      return fill_typed<uint8_t>(n, value, y, context);
+    case 4:
+      return fill_typed<uint32_t>(n, value, y, context);
+    default:
+      return fill_typed<uint64_t>(n, value, y, context);
   }
 }
 

@@ -24,20 +24,28 @@ static void integer_typed(BinaryOp op, const Nd& nd, const void* av, const void*
   T* y = static_cast<T*>(yv);
   // Arithmetic in the unsigned type U: wrapping is defined there.
   switch (op) {
-    case BinaryOp::add: return map2(nd, a, b, y, context, [](T p, T q) { return static_cast<T>(U(p) + U(q)); });
-    case BinaryOp::subtract: return map2(nd, a, b, y, context, [](T p, T q) { return static_cast<T>(U(p) - U(q)); });
-    case BinaryOp::multiply: return map2(nd, a, b, y, context, [](T p, T q) { return static_cast<T>(U(p) * U(q)); });
-    case BinaryOp::maximum: return map2(nd, a, b, y, context, [](T p, T q) { return p > q ? p : q; });
-    default: return map2(nd, a, b, y, context, [](T p, T q) { return p < q ? p : q; });  // minimum
+    case BinaryOp::add:
+      return map2(nd, a, b, y, context, [](T p, T q) { return static_cast<T>(U(p) + U(q)); });
+    case BinaryOp::subtract:
+      return map2(nd, a, b, y, context, [](T p, T q) { return static_cast<T>(U(p) - U(q)); });
+    case BinaryOp::multiply:
+      return map2(nd, a, b, y, context, [](T p, T q) { return static_cast<T>(U(p) * U(q)); });
+    case BinaryOp::maximum:
+      return map2(nd, a, b, y, context, [](T p, T q) { return p > q ? p : q; });
+    default:
+      return map2(nd, a, b, y, context, [](T p, T q) { return p < q ? p : q; });  // minimum
   }
 }
 
 static void integer_binary(BinaryOp op, ElementTag tag, const Nd& nd, const void* a, const void* b, void* y,
                            Context& context) {
   switch (tag) {
-    case ElementTag::int32: return integer_typed<int32_t, uint32_t>(op, nd, a, b, y, context);
-    case ElementTag::int64: return integer_typed<int64_t, uint64_t>(op, nd, a, b, y, context);
-    default: return integer_typed<uint8_t, uint32_t>(op, nd, a, b, y, context);
+    case ElementTag::int32:
+      return integer_typed<int32_t, uint32_t>(op, nd, a, b, y, context);
+    case ElementTag::int64:
+      return integer_typed<int64_t, uint64_t>(op, nd, a, b, y, context);
+    default:
+      return integer_typed<uint8_t, uint32_t>(op, nd, a, b, y, context);
   }
 }
 
@@ -45,23 +53,34 @@ template <class T>
 static void compare_typed(CompareOp op, const Nd& nd, const void* av, const void* bv, uint8_t* y, Context& context) {
   const T *a = static_cast<const T*>(av), *b = static_cast<const T*>(bv);
   switch (op) {
-    case CompareOp::equal: return map2(nd, a, b, y, context, [](T p, T q) { return p == q; });
-    case CompareOp::not_equal: return map2(nd, a, b, y, context, [](T p, T q) { return p != q; });
-    case CompareOp::less: return map2(nd, a, b, y, context, [](T p, T q) { return p < q; });
-    case CompareOp::less_equal: return map2(nd, a, b, y, context, [](T p, T q) { return p <= q; });
-    case CompareOp::greater: return map2(nd, a, b, y, context, [](T p, T q) { return p > q; });
-    case CompareOp::greater_equal: return map2(nd, a, b, y, context, [](T p, T q) { return p >= q; });
+    case CompareOp::equal:
+      return map2(nd, a, b, y, context, [](T p, T q) { return p == q; });
+    case CompareOp::not_equal:
+      return map2(nd, a, b, y, context, [](T p, T q) { return p != q; });
+    case CompareOp::less:
+      return map2(nd, a, b, y, context, [](T p, T q) { return p < q; });
+    case CompareOp::less_equal:
+      return map2(nd, a, b, y, context, [](T p, T q) { return p <= q; });
+    case CompareOp::greater:
+      return map2(nd, a, b, y, context, [](T p, T q) { return p > q; });
+    case CompareOp::greater_equal:
+      return map2(nd, a, b, y, context, [](T p, T q) { return p >= q; });
   }
 }
 
 static void compare(CompareOp op, ElementTag tag, const Nd& nd, const void* a, const void* b, uint8_t* y,
                     Context& context) {
   switch (tag) {
-    case ElementTag::float32: return compare_typed<float>(op, nd, a, b, y, context);
-    case ElementTag::float64: return compare_typed<double>(op, nd, a, b, y, context);
-    case ElementTag::int32: return compare_typed<int32_t>(op, nd, a, b, y, context);
-    case ElementTag::int64: return compare_typed<int64_t>(op, nd, a, b, y, context);
-    default: return compare_typed<uint8_t>(op, nd, a, b, y, context);
+    case ElementTag::float32:
+      return compare_typed<float>(op, nd, a, b, y, context);
+    case ElementTag::float64:
+      return compare_typed<double>(op, nd, a, b, y, context);
+    case ElementTag::int32:
+      return compare_typed<int32_t>(op, nd, a, b, y, context);
+    case ElementTag::int64:
+      return compare_typed<int64_t>(op, nd, a, b, y, context);
+    default:
+      return compare_typed<uint8_t>(op, nd, a, b, y, context);
   }
 }
 
@@ -84,9 +103,12 @@ static void where_typed(const Nd& nd, const uint8_t* c, const void* av, const vo
 static void where(int itemsize, const Nd& nd, const uint8_t* c, const void* a, const void* b, void* y,
                   Context& context) {
   switch (itemsize) {
-    case 1: return where_typed<uint8_t>(nd, c, a, b, y, context);
-    case 4: return where_typed<uint32_t>(nd, c, a, b, y, context);
-    default: return where_typed<uint64_t>(nd, c, a, b, y, context);
+    case 1:
+      return where_typed<uint8_t>(nd, c, a, b, y, context);
+    case 4:
+      return where_typed<uint32_t>(nd, c, a, b, y, context);
+    default:
+      return where_typed<uint64_t>(nd, c, a, b, y, context);
   }
 }
 

@@ -15,29 +15,59 @@ static constexpr int kScratchSlot = 3;
 
 namespace folds {
 struct Sum {
-  template <class V> static DC_INLINE V first(V x) { return x; }
-  template <class V> static DC_INLINE V fold(V a, V b) { return a + b; }
+  template <class V>
+  static DC_INLINE V first(V x) {
+    return x;
+  }
+  template <class V>
+  static DC_INLINE V fold(V a, V b) {
+    return a + b;
+  }
   static constexpr double kNeutral = 0;
 };
 struct SumSquares : Sum {
-  template <class V> static DC_INLINE V first(V x) { return x * x; }
+  template <class V>
+  static DC_INLINE V first(V x) {
+    return x * x;
+  }
 };
 struct SumAbs : Sum {
-  template <class V> static DC_INLINE V first(V x) { return abs(x); }
+  template <class V>
+  static DC_INLINE V first(V x) {
+    return abs(x);
+  }
 };
 struct Max {
-  template <class V> static DC_INLINE V first(V x) { return x; }
-  template <class V> static DC_INLINE V fold(V a, V b) { return select(isnan(a), a, select(gt(a, b), a, b)); }
+  template <class V>
+  static DC_INLINE V first(V x) {
+    return x;
+  }
+  template <class V>
+  static DC_INLINE V fold(V a, V b) {
+    return select(isnan(a), a, select(gt(a, b), a, b));
+  }
   static constexpr double kNeutral = -HUGE_VAL;
 };
 struct Min {
-  template <class V> static DC_INLINE V first(V x) { return x; }
-  template <class V> static DC_INLINE V fold(V a, V b) { return select(isnan(a), a, select(lt(a, b), a, b)); }
+  template <class V>
+  static DC_INLINE V first(V x) {
+    return x;
+  }
+  template <class V>
+  static DC_INLINE V fold(V a, V b) {
+    return select(isnan(a), a, select(lt(a, b), a, b));
+  }
   static constexpr double kNeutral = HUGE_VAL;
 };
 struct Prod {
-  template <class V> static DC_INLINE V first(V x) { return x; }
-  template <class V> static DC_INLINE V fold(V a, V b) { return a * b; }
+  template <class V>
+  static DC_INLINE V first(V x) {
+    return x;
+  }
+  template <class V>
+  static DC_INLINE V fold(V a, V b) {
+    return a * b;
+  }
   static constexpr double kNeutral = 1;
 };
 }  // namespace folds
@@ -133,12 +163,18 @@ static void reduce_run(const ReduceShape& s, const T* x, T* y, Context& context)
 template <class T>
 static void reduce(ReduceOp op, const ReduceShape& s, const T* x, T* y, Context& context) {
   switch (op) {
-    case ReduceOp::sum: return reduce_run<folds::Sum>(s, x, y, context);
-    case ReduceOp::max: return reduce_run<folds::Max>(s, x, y, context);
-    case ReduceOp::min: return reduce_run<folds::Min>(s, x, y, context);
-    case ReduceOp::prod: return reduce_run<folds::Prod>(s, x, y, context);
-    case ReduceOp::sum_squares: return reduce_run<folds::SumSquares>(s, x, y, context);
-    case ReduceOp::sum_abs: return reduce_run<folds::SumAbs>(s, x, y, context);
+    case ReduceOp::sum:
+      return reduce_run<folds::Sum>(s, x, y, context);
+    case ReduceOp::max:
+      return reduce_run<folds::Max>(s, x, y, context);
+    case ReduceOp::min:
+      return reduce_run<folds::Min>(s, x, y, context);
+    case ReduceOp::prod:
+      return reduce_run<folds::Prod>(s, x, y, context);
+    case ReduceOp::sum_squares:
+      return reduce_run<folds::SumSquares>(s, x, y, context);
+    case ReduceOp::sum_abs:
+      return reduce_run<folds::SumAbs>(s, x, y, context);
   }
 }
 

@@ -20,7 +20,8 @@ struct PlainKernels {
   Kernel<void(BinaryOp, ElementTag, const Nd&, const void* a, const void* b, void* y, Context&)> integer_binary;
   Kernel<void(CompareOp, ElementTag, const Nd&, const void* a, const void* b, uint8_t* y, Context&)> compare;
   // y = condition ? a : b, elements of `itemsize` bytes; strides 0, 1, 2 belong to condition, a, b.
-  Kernel<void(int itemsize, const Nd&, const uint8_t* condition, const void* a, const void* b, void* y, Context&)> where;
+  Kernel<void(int itemsize, const Nd&, const uint8_t* condition, const void* a, const void* b, void* y, Context&)>
+      where;
 };
 
 }  // namespace dc

@@ -6,21 +6,21 @@ namespace dc::DC_ISA::functors {
 
 // Each functor is a struct with a static template `apply`; math functions (exp, tanh, ...) come from the
 // namespace of the instruction set by argument-dependent lookup.
-#define DC_FUNCTOR1(name, ...)                             \
-  struct name {                                            \
-    template <class V>                                     \
-    static DC_INLINE V apply(V x, V p0, V p1) {            \
-      (void)p0, (void)p1;                                  \
-      __VA_ARGS__                                          \
-    }                                                      \
+#define DC_FUNCTOR1(name, ...)                  \
+  struct name {                                 \
+    template <class V>                          \
+    static DC_INLINE V apply(V x, V p0, V p1) { \
+      (void)p0, (void)p1;                       \
+      __VA_ARGS__                               \
+    }                                           \
   };
-#define DC_FUNCTOR2(name, ...)                             \
-  struct name {                                            \
-    template <class V>                                     \
-    static DC_INLINE V apply(V a, V b, V p0, V p1) {       \
-      (void)p0, (void)p1;                                  \
-      __VA_ARGS__                                          \
-    }                                                      \
+#define DC_FUNCTOR2(name, ...)                       \
+  struct name {                                      \
+    template <class V>                               \
+    static DC_INLINE V apply(V a, V b, V p0, V p1) { \
+      (void)p0, (void)p1;                            \
+      __VA_ARGS__                                    \
+    }                                                \
   };
 
 template <class V>
@@ -49,8 +49,8 @@ DC_FUNCTOR1(tanh, return DC_ISA::tanh(x);)
 DC_FUNCTOR1(sigmoid, return DC_ISA::sigmoid(x);)
 DC_FUNCTOR1(softplus, return DC_ISA::softplus(x);)
 DC_FUNCTOR1(relu, return select(lt(x, V::zero()), V::zero(), x);)  // NaN stays NaN
-DC_FUNCTOR1(leaky_relu, return select(lt(x, V::zero()), p0 * x, x);)
-DC_FUNCTOR1(elu, return select(lt(x, V::zero()), p0 * DC_ISA::expm1(x), x);)
+DC_FUNCTOR1(leaky_relu, return select(lt(x, V::zero()), p0* x, x);)
+DC_FUNCTOR1(elu, return select(lt(x, V::zero()), p0* DC_ISA::expm1(x), x);)
 DC_FUNCTOR1(gelu, return constant<V>(0.5) * x * (constant<V>(1) + DC_ISA::erf(x * constant<V>(0.70710678118654752)));)
 DC_FUNCTOR1(silu, return x * DC_ISA::sigmoid(x);)
 // clip(p0 x + p1, 0, 1)
@@ -76,7 +76,7 @@ DC_FUNCTOR2(minimum, return select(isnan(a), a, select(lt(a, b), a, b));)
 // (for sigmoid_grad and tanh_grad the output y).
 DC_FUNCTOR2(relu_grad, return select(gt(b, V::zero()), a, V::zero());)
 DC_FUNCTOR2(abs_grad, return select(gt(b, V::zero()), a, select(lt(b, V::zero()), -a, V::zero()));)
-DC_FUNCTOR2(leaky_relu_grad, return select(gt(b, V::zero()), a, p0 * a);)
+DC_FUNCTOR2(leaky_relu_grad, return select(gt(b, V::zero()), a, p0* a);)
 DC_FUNCTOR2(elu_grad, return select(gt(b, V::zero()), a, a * p0 * DC_ISA::exp(b));)
 DC_FUNCTOR2(gelu_grad, {
   const V cdf = constant<V>(0.5) * (constant<V>(1) + DC_ISA::erf(b * constant<V>(0.70710678118654752)));

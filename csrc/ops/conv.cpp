@@ -16,8 +16,8 @@ int64_t output_size(const char* op, int64_t size, int64_t before, int64_t after,
 }
 
 Conv2dShape conv_shape(const char* op, const Dims& x, const Dims& w, const ConvOptions& o) {
-  DC_CHECK(x.size() == 4 && w.size() == 4, ShapeError, op, ": expected x (n, h, w, c) and filters (k, r, s, c / groups), got ",
-           x, " and ", w);
+  DC_CHECK(x.size() == 4 && w.size() == 4, ShapeError, op,
+           ": expected x (n, h, w, c) and filters (k, r, s, c / groups), got ", x, " and ", w);
   DC_CHECK(o.stride.size() == 2 && o.dilation.size() == 2 && o.padding.size() == 4, ArgumentError, op,
            ": expected two strides, two dilations and four paddings");
   for (int i = 0; i < 2; ++i)
@@ -27,8 +27,8 @@ Conv2dShape conv_shape(const char* op, const Dims& x, const Dims& w, const ConvO
     DC_CHECK(p >= 0 && p < (1 << 20), ArgumentError, op, ": expected padding >= 0, got ", o.padding);
   DC_CHECK(o.groups >= 1 && x[3] % o.groups == 0 && w[0] % o.groups == 0, ShapeError, op, ": groups ", o.groups,
            " do not divide the channels of x ", x, " and filters ", w);
-  DC_CHECK(w[3] * o.groups == x[3], ShapeError, op, ": expected filters with ", x[3] / o.groups,
-           " input channels (x ", x, ", groups ", o.groups, "), got ", w);
+  DC_CHECK(w[3] * o.groups == x[3], ShapeError, op, ": expected filters with ", x[3] / o.groups, " input channels (x ",
+           x, ", groups ", o.groups, "), got ", w);
   DC_CHECK(w[1] >= 1 && w[2] >= 1, ShapeError, op, ": expected filters of at least 1 x 1, got ", w);
   Conv2dShape s{};
   s.n = x[0], s.h = x[1], s.w = x[2], s.c = x[3];
@@ -65,8 +65,9 @@ Array conv2d(const Array& x0, const Array& w0, const std::optional<Array>& bias0
   return dispatch_float("conv2d", x.dtype(), [&]<class T>(T) {
     Array y({s.n, s.p, s.q, s.k}, x.dtype(), x.device());
     if (y.size() > 0)
-      kernels<T>(x.device()).conv->forward(s, x.data<T>(), w.data<T>(), bias ? bias->template data<T>() : nullptr,
-                                           y.template data<T>(), context(x.device()));
+      kernels<T>(x.device())
+          .conv->forward(s, x.data<T>(), w.data<T>(), bias ? bias->template data<T>() : nullptr, y.template data<T>(),
+                         context(x.device()));
     return y;
   });
 }

@@ -15,9 +15,12 @@ const KernelTable<T>& kernels(Device device);
 template <class F>
 auto dispatch_float(const char* op, DType dtype, const F& f) {
   switch (dtype) {
-    case DType::float32: return f(float{});
-    case DType::float64: return f(double{});
-    default: throw DtypeError(message(op, ": expected float32 or float64, got ", dtype));
+    case DType::float32:
+      return f(float{});
+    case DType::float64:
+      return f(double{});
+    default:
+      throw DtypeError(message(op, ": expected float32 or float64, got ", dtype));
   }
 }
 

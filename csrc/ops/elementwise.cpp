@@ -24,8 +24,9 @@ Array unary(UnaryOp op, const Array& x, double p0, double p1) {
   return dispatch_float(name(op), x.dtype(), [&]<class T>(T) {
     Array y(x.shape(), x.dtype(), x.device());
     if (x.size() > 0)
-      kernels<T>(x.device()).elementwise->unary(op, make_nd(x.shape(), {x.strides()}), x.data<T>(), y.template data<T>(),
-                                                p0, p1, context(x.device()));
+      kernels<T>(x.device())
+          .elementwise->unary(op, make_nd(x.shape(), {x.strides()}), x.data<T>(), y.template data<T>(), p0, p1,
+                              context(x.device()));
     return y;
   });
 }
@@ -35,12 +36,18 @@ namespace {
 DType promoted(DType a, DType b) {
   const auto rank = [](DType t) {
     switch (t) {
-      case DType::boolean: return 0;
-      case DType::uint8: return 1;
-      case DType::int32: return 2;
-      case DType::int64: return 3;
-      case DType::float32: return 4;
-      default: return 5;
+      case DType::boolean:
+        return 0;
+      case DType::uint8:
+        return 1;
+      case DType::int32:
+        return 2;
+      case DType::int64:
+        return 3;
+      case DType::float32:
+        return 4;
+      default:
+        return 5;
     }
   };
   return rank(a) > rank(b) ? a : b;
@@ -66,15 +73,16 @@ Array binary(BinaryOp op, const Array& a, const Array& b, double p0, double p1) 
              a.dtype());
     Array y(shape, a.dtype(), a.device());
     if (y.size() > 0)
-      backend(a.device()).plain->integer_binary(op, static_cast<ElementTag>(a.dtype()), nd, a.data(), b.data(),
-                                                y.data(), context(a.device()));
+      backend(a.device())
+          .plain->integer_binary(op, static_cast<ElementTag>(a.dtype()), nd, a.data(), b.data(), y.data(),
+                                 context(a.device()));
     return y;
   }
   return dispatch_float(name(op), a.dtype(), [&]<class T>(T) {
     Array y(shape, a.dtype(), a.device());
     if (y.size() > 0)
-      kernels<T>(a.device()).elementwise->binary(op, nd, a.data<T>(), b.data<T>(), y.template data<T>(), p0, p1,
-                                                 context(a.device()));
+      kernels<T>(a.device())
+          .elementwise->binary(op, nd, a.data<T>(), b.data<T>(), y.template data<T>(), p0, p1, context(a.device()));
     return y;
   });
 }
@@ -88,8 +96,9 @@ Array compare(CompareOp op, const Array& a, const Array& b) {
   const Dims shape = broadcast(name(op), a.shape(), b.shape());
   Array y(shape, DType::boolean, a.device());
   if (y.size() > 0)
-    backend(a.device()).plain->compare(op, static_cast<ElementTag>(a.dtype()), pair_nd(a, b, shape), a.data(),
-                                       b.data(), y.data<uint8_t>(), context(a.device()));
+    backend(a.device())
+        .plain->compare(op, static_cast<ElementTag>(a.dtype()), pair_nd(a, b, shape), a.data(), b.data(),
+                        y.data<uint8_t>(), context(a.device()));
   return y;
 }
 
@@ -103,12 +112,13 @@ Array where(const Array& condition, const Array& a, const Array& b) {
   check_same_device("where", a, b);
   check_same_device("where", a, condition);
   const Dims shape = broadcast("where", condition.shape(), broadcast("where", a.shape(), b.shape()));
-  const Nd nd = make_nd(
-      shape, {broadcast_strides(condition, shape), broadcast_strides(a, shape), broadcast_strides(b, shape)});
+  const Nd nd =
+      make_nd(shape, {broadcast_strides(condition, shape), broadcast_strides(a, shape), broadcast_strides(b, shape)});
   Array y(shape, a.dtype(), a.device());
   if (y.size() > 0)
-    backend(a.device()).plain->where(static_cast<int>(itemsize(a.dtype())), nd, condition.data<uint8_t>(), a.data(),
-                                     b.data(), y.data(), context(a.device()));
+    backend(a.device())
+        .plain->where(static_cast<int>(itemsize(a.dtype())), nd, condition.data<uint8_t>(), a.data(), b.data(),
+                      y.data(), context(a.device()));
   return y;
 }
 

@@ -79,8 +79,7 @@ Array row_grad(const char* op, const Array& y0, const Array& g0, bool logarithm)
     Array gx(y.shape(), y.dtype(), y.device());
     const auto& loss = *kernels<T>(y.device()).loss;
     const auto& kernel = logarithm ? loss.log_softmax_grad : loss.softmax_grad;
-    if (gx.size() > 0)
-      kernel(r.rows, r.c, y.data<T>(), g.data<T>(), gx.template data<T>(), context(y.device()));
+    if (gx.size() > 0) kernel(r.rows, r.c, y.data<T>(), g.data<T>(), gx.template data<T>(), context(y.device()));
     return gx;
   });
 }
@@ -96,16 +95,17 @@ std::pair<Array, Array> cross_entropy(const Array& x0, const Array& labels0, con
                                       const CrossEntropyOptions& options, std::optional<double> total) {
   const char* op = "softmax_cross_entropy";
   const Rows r = rows_of(op, x0);
-  DC_CHECK(options.smoothing >= 0 && options.smoothing <= 1, ArgumentError, op, ": expected label_smoothing in [0, 1], got ",
-           options.smoothing);
+  DC_CHECK(options.smoothing >= 0 && options.smoothing <= 1, ArgumentError, op,
+           ": expected label_smoothing in [0, 1], got ", options.smoothing);
   const Array x = contiguous(x0), labels = checked_labels(op, labels0, x0, r.c, options.ignore_label);
   const std::optional<Array> weights = class_values(op, weights0, x);
   return dispatch_float(op, x.dtype(), [&]<class T>(T) {
     Array loss(labels.shape(), x.dtype(), x.device()), lse(labels.shape(), x.dtype(), x.device());
     const CrossEntropyShape<T> s{r.rows, r.c, static_cast<T>(options.smoothing), options.ignore_label};
     if (r.rows > 0)
-      kernels<T>(x.device()).loss->cross_entropy(s, x.data<T>(), labels.data<int64_t>(), pointer<T>(weights),
-                                                 loss.template data<T>(), lse.template data<T>(), context(x.device()));
+      kernels<T>(x.device())
+          .loss->cross_entropy(s, x.data<T>(), labels.data<int64_t>(), pointer<T>(weights), loss.template data<T>(),
+                               lse.template data<T>(), context(x.device()));
     if (total) {
       double sum = 0;
       for (int64_t i = 0; i < r.rows; ++i) sum += static_cast<double>(loss.template data<T>()[i]);
@@ -132,9 +132,10 @@ Array cross_entropy_grad(const Array& x0, const Array& labels0, const std::optio
     Array gx(x.shape(), x.dtype(), x.device());
     const CrossEntropyShape<T> s{r.rows, r.c, static_cast<T>(options.smoothing), options.ignore_label};
     if (gx.size() > 0)
-      kernels<T>(x.device()).loss->cross_entropy_grad(
-          s, x.data<T>(), labels.data<int64_t>(), pointer<T>(weights), lse.data<T>(), g.data<T>(), g.size() == 1 ? 0 : 1,
-          static_cast<T>(scale), gx.template data<T>(), context(x.device()));
+      kernels<T>(x.device())
+          .loss->cross_entropy_grad(s, x.data<T>(), labels.data<int64_t>(), pointer<T>(weights), lse.data<T>(),
+                                    g.data<T>(), g.size() == 1 ? 0 : 1, static_cast<T>(scale), gx.template data<T>(),
+                                    context(x.device()));
     return gx;
   });
 }
@@ -149,9 +150,9 @@ std::pair<Array, Array> soft_cross_entropy(const Array& x0, const Array& t0, con
     const Dims shape = without_last(x.shape());
     Array loss(shape, x.dtype(), x.device()), lse(shape, x.dtype(), x.device());
     if (r.rows > 0)
-      kernels<T>(x.device()).loss->soft_cross_entropy(r.rows, r.c, x.data<T>(), t.data<T>(), pointer<T>(weights),
-                                                      loss.template data<T>(), lse.template data<T>(),
-                                                      context(x.device()));
+      kernels<T>(x.device())
+          .loss->soft_cross_entropy(r.rows, r.c, x.data<T>(), t.data<T>(), pointer<T>(weights), loss.template data<T>(),
+                                    lse.template data<T>(), context(x.device()));
     return std::pair(loss, lse);
   });
 }
@@ -170,9 +171,10 @@ std::pair<Array, Array> soft_cross_entropy_grad(const Array& x0, const Array& t0
   return dispatch_float(op, x.dtype(), [&]<class T>(T) {
     Array gx(x.shape(), x.dtype(), x.device()), gt(x.shape(), x.dtype(), x.device());
     if (gx.size() > 0)
-      kernels<T>(x.device()).loss->soft_cross_entropy_grad(
-          r.rows, r.c, x.data<T>(), t.data<T>(), pointer<T>(weights), lse.data<T>(), g.data<T>(), 1, T(1),
-          gx.template data<T>(), gt.template data<T>(), context(x.device()));
+      kernels<T>(x.device())
+          .loss->soft_cross_entropy_grad(r.rows, r.c, x.data<T>(), t.data<T>(), pointer<T>(weights), lse.data<T>(),
+                                         g.data<T>(), 1, T(1), gx.template data<T>(), gt.template data<T>(),
+                                         context(x.device()));
     return std::pair(gx, gt);
   });
 }
@@ -186,8 +188,9 @@ Array bce_with_logits(const Array& x0, const Array& t0, const std::optional<Arra
   return dispatch_float(op, x.dtype(), [&]<class T>(T) {
     Array loss(x.shape(), x.dtype(), x.device());
     if (x.size() > 0)
-      kernels<T>(x.device()).loss->bce_logits(r.rows, r.c, x.data<T>(), t.data<T>(), pointer<T>(pos_weight),
-                                              loss.template data<T>(), context(x.device()));
+      kernels<T>(x.device())
+          .loss->bce_logits(r.rows, r.c, x.data<T>(), t.data<T>(), pointer<T>(pos_weight), loss.template data<T>(),
+                            context(x.device()));
     return loss;
   });
 }
@@ -203,9 +206,9 @@ std::pair<Array, Array> bce_with_logits_grad(const Array& x0, const Array& t0, c
   return dispatch_float(op, x.dtype(), [&]<class T>(T) {
     Array gx(x.shape(), x.dtype(), x.device()), gt(x.shape(), x.dtype(), x.device());
     if (x.size() > 0)
-      kernels<T>(x.device()).loss->bce_logits_grad(r.rows, r.c, x.data<T>(), t.data<T>(), pointer<T>(pos_weight),
-                                                   g.data<T>(), gx.template data<T>(), gt.template data<T>(),
-                                                   context(x.device()));
+      kernels<T>(x.device())
+          .loss->bce_logits_grad(r.rows, r.c, x.data<T>(), t.data<T>(), pointer<T>(pos_weight), g.data<T>(),
+                                 gx.template data<T>(), gt.template data<T>(), context(x.device()));
     return std::pair(gx, gt);
   });
 }

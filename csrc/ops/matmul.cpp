@@ -86,8 +86,8 @@ Array matmul(const Array& a0, const Array& b0) {
   return dispatch_float("matmul", a.dtype(), [&]<class T>(T) {
     Array c(shape, a.dtype(), a.device());
     if (c.size() > 0)
-      kernels<T>(a.device()).matmul->gemm(s, a.data<T>(), b.data<T>(), nullptr, nullptr, c.template data<T>(),
-                                          context(a.device()));
+      kernels<T>(a.device())
+          .matmul->gemm(s, a.data<T>(), b.data<T>(), nullptr, nullptr, c.template data<T>(), context(a.device()));
     return c;
   });
 }
@@ -98,8 +98,8 @@ Array linear(const Array& x0, const Array& w0, const std::optional<Array>& bias0
   check_same_dtype("linear", x0, w0);
   check_same_device("linear", x0, w0);
   if (bias0) {
-    DC_CHECK(bias0->ndim() == 1 && bias0->shape(0) == w0.shape(0), ShapeError, "linear: expected bias (",
-             w0.shape(0), ",), got ", bias0->shape());
+    DC_CHECK(bias0->ndim() == 1 && bias0->shape(0) == w0.shape(0), ShapeError, "linear: expected bias (", w0.shape(0),
+             ",), got ", bias0->shape());
     check_same_dtype("linear", x0, *bias0);
     check_same_device("linear", x0, *bias0);
   }
@@ -120,8 +120,9 @@ Array linear(const Array& x0, const Array& w0, const std::optional<Array>& bias0
   return dispatch_float("linear", x.dtype(), [&]<class T>(T) {
     Array y(shape, x.dtype(), x.device());
     if (y.size() > 0)
-      kernels<T>(x.device()).matmul->gemm(s, x.data<T>(), w.data<T>(), nullptr, bias ? bias->template data<T>() : nullptr,
-                                          y.template data<T>(), context(x.device()));
+      kernels<T>(x.device())
+          .matmul->gemm(s, x.data<T>(), w.data<T>(), nullptr, bias ? bias->template data<T>() : nullptr,
+                        y.template data<T>(), context(x.device()));
     return y;
   });
 }

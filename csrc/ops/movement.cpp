@@ -14,8 +14,7 @@ Nd make_nd(const Dims& shape, std::initializer_list<Dims> strides) {
   for (int d = 0; d < shape.size(); ++d) {
     if (shape[d] == 1 && shape.size() > 1) continue;
     bool merge = nd.ndim > 0;
-    for (int i = 0; i < operands && merge; ++i)
-      merge = nd.stride[i][nd.ndim - 1] == strides.begin()[i][d] * shape[d];
+    for (int i = 0; i < operands && merge; ++i) merge = nd.stride[i][nd.ndim - 1] == strides.begin()[i][d] * shape[d];
     if (merge) {
       nd.shape[nd.ndim - 1] *= shape[d];
     } else {
@@ -45,8 +44,8 @@ void copy_into(const Array& x, Array& out) {
   DC_CHECK(!out.storage()->readonly(), ArgumentError, "copy: the destination is read-only");
   const Nd nd = make_nd(x.shape(), {x.strides(), out.strides()});
   if (nd.size > 0)
-    backend(x.device()).movement->copy(static_cast<int>(itemsize(x.dtype())), nd, x.data(), out.data(),
-                                       context(x.device()));
+    backend(x.device())
+        .movement->copy(static_cast<int>(itemsize(x.dtype())), nd, x.data(), out.data(), context(x.device()));
   out.storage()->touch();
 }
 
@@ -62,8 +61,9 @@ Array cast(const Array& x, DType dtype) {
   if (x.dtype() == dtype) return x;
   Array y(x.shape(), dtype, x.device());
   if (x.size() > 0)
-    backend(x.device()).movement->cast(static_cast<ElementTag>(x.dtype()), static_cast<ElementTag>(dtype),
-                                       make_nd(x.shape(), {x.strides()}), x.data(), y.data(), context(x.device()));
+    backend(x.device())
+        .movement->cast(static_cast<ElementTag>(x.dtype()), static_cast<ElementTag>(dtype),
+                        make_nd(x.shape(), {x.strides()}), x.data(), y.data(), context(x.device()));
   return y;
 }
 
@@ -78,12 +78,24 @@ void fill_value(Array& y, double value) {
 Array full(const Dims& shape, double value, DType dtype, Device device) {
   Array y(shape, dtype, device);
   switch (dtype) {
-    case DType::float32: fill_value<float>(y, value); break;
-    case DType::float64: fill_value<double>(y, value); break;
-    case DType::int32: fill_value<int32_t>(y, value); break;
-    case DType::int64: fill_value<int64_t>(y, value); break;
-    case DType::uint8: fill_value<uint8_t>(y, value); break;
-    case DType::boolean: fill_value<uint8_t>(y, value != 0); break;
+    case DType::float32:
+      fill_value<float>(y, value);
+      break;
+    case DType::float64:
+      fill_value<double>(y, value);
+      break;
+    case DType::int32:
+      fill_value<int32_t>(y, value);
+      break;
+    case DType::int64:
+      fill_value<int64_t>(y, value);
+      break;
+    case DType::uint8:
+      fill_value<uint8_t>(y, value);
+      break;
+    case DType::boolean:
+      fill_value<uint8_t>(y, value != 0);
+      break;
   }
   return y;
 }
@@ -197,8 +209,8 @@ void check_slice(const char* op, const Dims& shape, const Dims& starts, const Di
     const bool fits = !__builtin_mul_overflow(sizes[d] - 1, steps[d], &last) &&
                       !__builtin_add_overflow(last, starts[d], &last) && starts[d] >= 0 && starts[d] < shape[d] &&
                       last >= 0 && last < shape[d];
-    DC_CHECK(fits, ShapeError, op, ": slice start ", starts[d], " size ", sizes[d], " step ", steps[d],
-             " leaves axis ", d, " of ", shape);
+    DC_CHECK(fits, ShapeError, op, ": slice start ", starts[d], " size ", sizes[d], " step ", steps[d], " leaves axis ",
+             d, " of ", shape);
   }
 }
 }  // namespace

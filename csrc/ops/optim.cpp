@@ -84,7 +84,8 @@ void need_states(const char* op, const std::vector<Arrays>& states, size_t n) {
 
 void sgd_step(const Arrays& params, const Arrays& grads, const Arrays& velocity, const StepOptions& o, double momentum,
               bool nesterov) {
-  DC_CHECK(momentum == 0 || velocity.size() == params.size(), ArgumentError, "sgd_step: momentum needs a velocity per parameter");
+  DC_CHECK(momentum == 0 || velocity.size() == params.size(), ArgumentError,
+           "sgd_step: momentum needs a velocity per parameter");
   with_lists("sgd_step", &params, &grads, {velocity}, [&]<class T>(const TensorList<T>& l, const auto& k, Context& c) {
     SgdStep<T> step = common<T>(SgdStep<T>{}, o);
     step.momentum = static_cast<T>(momentum);
@@ -95,12 +96,13 @@ void sgd_step(const Arrays& params, const Arrays& grads, const Arrays& velocity,
 
 void adagrad_step(const Arrays& params, const Arrays& grads, const Arrays& squares, const StepOptions& o,
                   double epsilon) {
-  with_lists("adagrad_step", &params, &grads, {squares}, [&]<class T>(const TensorList<T>& l, const auto& k, Context& c) {
-    DC_CHECK(l.state[0], ArgumentError, "adagrad_step: expected a state per parameter");
-    AdagradStep<T> step = common<T>(AdagradStep<T>{}, o);
-    step.epsilon = static_cast<T>(epsilon);
-    k.adagrad(l, step, c);
-  });
+  with_lists("adagrad_step", &params, &grads, {squares},
+             [&]<class T>(const TensorList<T>& l, const auto& k, Context& c) {
+               DC_CHECK(l.state[0], ArgumentError, "adagrad_step: expected a state per parameter");
+               AdagradStep<T> step = common<T>(AdagradStep<T>{}, o);
+               step.epsilon = static_cast<T>(epsilon);
+               k.adagrad(l, step, c);
+             });
 }
 
 void rmsprop_step(const Arrays& params, const Arrays& grads, const std::vector<Arrays>& states, const StepOptions& o,
@@ -184,9 +186,8 @@ void moving_average(const Arrays& params, const Arrays& averages, double decay) 
 
 int64_t first_not_finite(const Arrays& arrays) {
   std::vector<uint8_t> finite(arrays.size(), 1);
-  with_lists("first_not_finite", nullptr, &arrays, {}, [&]<class T>(const TensorList<T>& l, const auto& k, Context& c) {
-    k.all_finite(l, finite.data(), c);
-  });
+  with_lists("first_not_finite", nullptr, &arrays, {},
+             [&]<class T>(const TensorList<T>& l, const auto& k, Context& c) { k.all_finite(l, finite.data(), c); });
   for (size_t i = 0; i < finite.size(); ++i)
     if (!finite[i]) return static_cast<int64_t>(i);
   return -1;
@@ -198,8 +199,8 @@ void max_norm(const Array& w, int64_t outer, int64_t units, int64_t inner, doubl
   DC_CHECK(outer * units * inner == w.size(), ShapeError, "max_norm: ", outer, " x ", units, " x ", inner,
            " does not cover ", w.shape());
   dispatch_float("max_norm", w.dtype(), [&]<class T>(T) {
-    kernels<T>(w.device()).optim->max_norm(outer, units, inner, static_cast<T>(limit), w.data<T>(),
-                                           context(w.device()));
+    kernels<T>(w.device())
+        .optim->max_norm(outer, units, inner, static_cast<T>(limit), w.data<T>(), context(w.device()));
   });
   w.storage()->touch();
 }

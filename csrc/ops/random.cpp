@@ -9,8 +9,7 @@ namespace dc::ops {
 
 Array random_bits(const RandomKey& key, const Dims& shape) {
   Array y(shape, DType::int32);
-  if (y.size() > 0)
-    kernels<float>(y.device()).random->bits(key, y.size(), y.data<uint32_t>(), context(y.device()));
+  if (y.size() > 0) kernels<float>(y.device()).random->bits(key, y.size(), y.data<uint32_t>(), context(y.device()));
   return y;
 }
 
@@ -20,8 +19,9 @@ Array random_uniform(const RandomKey& key, const Dims& shape, double low, double
   return dispatch_float("uniform", dtype, [&]<class T>(T) {
     Array y(shape, dtype);
     if (y.size() > 0)
-      kernels<T>(y.device()).random->uniform(key, y.size(), static_cast<T>(low), static_cast<T>(high),
-                                             y.template data<T>(), context(y.device()));
+      kernels<T>(y.device())
+          .random->uniform(key, y.size(), static_cast<T>(low), static_cast<T>(high), y.template data<T>(),
+                           context(y.device()));
     return y;
   });
 }
@@ -32,8 +32,9 @@ Array random_normal(const RandomKey& key, const Dims& shape, double mean, double
   return dispatch_float("normal", dtype, [&]<class T>(T) {
     Array y(shape, dtype);
     if (y.size() > 0)
-      kernels<T>(y.device()).random->normal(key, y.size(), static_cast<T>(mean), static_cast<T>(deviation),
-                                            y.template data<T>(), context(y.device()));
+      kernels<T>(y.device())
+          .random->normal(key, y.size(), static_cast<T>(mean), static_cast<T>(deviation), y.template data<T>(),
+                          context(y.device()));
     return y;
   });
 }
@@ -43,8 +44,8 @@ Array random_bernoulli(const RandomKey& key, const Dims& shape, double p, DType 
   return dispatch_float("bernoulli", dtype, [&]<class T>(T) {
     Array y(shape, dtype);
     if (y.size() > 0)
-      kernels<T>(y.device()).random->bernoulli(key, y.size(), static_cast<T>(p), y.template data<T>(),
-                                               context(y.device()));
+      kernels<T>(y.device())
+          .random->bernoulli(key, y.size(), static_cast<T>(p), y.template data<T>(), context(y.device()));
     return y;
   });
 }
@@ -54,8 +55,8 @@ Array random_bernoulli_each(const RandomKey& key, const Array& p0) {
   return dispatch_float("bernoulli", p.dtype(), [&]<class T>(T) {
     Array y(p.shape(), p.dtype(), p.device());
     if (y.size() > 0)
-      kernels<T>(p.device()).random->bernoulli_each(key, p.size(), p.data<T>(), y.template data<T>(),
-                                                    context(p.device()));
+      kernels<T>(p.device())
+          .random->bernoulli_each(key, p.size(), p.data<T>(), y.template data<T>(), context(p.device()));
     return y;
   });
 }

@@ -198,7 +198,7 @@ def primitive(function: Callable[..., Any]) -> Primitive:
 
 
 def defvjp(op: Primitive, *rules: Rule | None, saves: str = "") -> None:
-    """Give `op` one rule per argument. `saves` names the arguments the rules read ('y': the output, unless an argument)."""
+    """Give `op` one rule per argument. `saves` names the arguments the rules read ('y': the output, or so named)."""
     names = saves.split()
     unknown = [n for n in names if n != "y" and n not in op.names]
     if unknown:
@@ -356,8 +356,7 @@ def _run(
             needed = [
                 (leaf_ids is None or id(e) in leaf_ids)
                 if isinstance(e, Tensor)
-                else e is not None
-                and (stop is None or useful.get(e[0], False) or (id(e[0]), e[1]) in stop)
+                else e is not None and (stop is None or useful.get(e[0], False) or (id(e[0]), e[1]) in stop)
                 for e in node.edges
             ]
             g: Any = tuple(slots.get(i) for i in range(len(node.outputs))) if node.op.multiple else slots[0]

@@ -6,6 +6,16 @@ from deepcore import _C
 from deepcore.errors import ArgumentError
 
 
+def check_device(name: str) -> str:
+    """The device's full name. DeviceError when it is missing, ArgumentError when there is no such kind."""
+    return _C.check_device(name)
+
+
+def supported_isas() -> list[str]:
+    """The instruction sets that this machine can run, best first."""
+    return _C.supported_isas().split()
+
+
 def isa() -> str:
     """The instruction set in use: 'avx512', 'avx2' or 'scalar' (DEEPCORE_ISA forces one)."""
     return _C.isa()

@@ -25,9 +25,12 @@ def _batch(images: Any) -> Tensor:
 
 def _targets(outputs: Tensor, classes: Sequence[int] | Array | None) -> Array:
     if classes is None:
-        return outputs.numpy().argmax(1)
+        best: Array = outputs.numpy().argmax(1)
+        return best
     chosen = np.asarray(classes, dtype=np.int64)
-    if chosen.shape != (outputs.shape[0],) or (len(chosen) and not 0 <= chosen.min() <= chosen.max() < outputs.shape[1]):
+    if chosen.shape != (outputs.shape[0],) or (
+        len(chosen) and not 0 <= chosen.min() <= chosen.max() < outputs.shape[1]
+    ):
         raise ArgumentError(f"explain: expected {outputs.shape[0]} classes in [0, {outputs.shape[1]}), got {chosen}")
     return chosen
 

@@ -1,4 +1,4 @@
-"""Tensor: an array of the kernel layer plus its place in the derivative tape. Operators are attached by `deepcore.ops`."""
+"""Tensor: an array of the kernel layer plus its place on the derivative tape; operators come from `deepcore.ops`."""
 
 from __future__ import annotations
 
@@ -240,7 +240,12 @@ def _rebuild(values: npt.NDArray[Any], requires_grad: bool) -> Tensor:
 
 
 def tensor(
-    data: ArrayLike, dtype: DTypeLike | None = None, *, requires_grad: bool = False, device: str = "cpu", copy: bool = True
+    data: ArrayLike,
+    dtype: DTypeLike | None = None,
+    *,
+    requires_grad: bool = False,
+    device: str = "cpu",
+    copy: bool = True,
 ) -> Tensor:
     """A tensor with its own copy of `data` (numbers, nested sequences, numpy arrays, tensors).
 

@@ -375,9 +375,7 @@ def test_eval_text_and_report(lenet: Path, digits: Path, tmp_path: Path, capsys:
     assert report.read_text().startswith("<!DOCTYPE html>")
 
 
-def test_eval_refuses_what_does_not_fit(
-    lenet: Path, mlp: Path, digits: Path, tmp_path: Path, capsys: Capture
-) -> None:
+def test_eval_refuses_what_does_not_fit(lenet: Path, mlp: Path, digits: Path, tmp_path: Path, capsys: Capture) -> None:
     others = _write(tmp_path / "o.npz", x=IMAGES, y=np.arange(20) + 5)
     words = _write(tmp_path / "w.npz", x=IMAGES, y=np.array(["a", "b"] * 10))
     larger = _write(tmp_path / "l.npz", x=np.zeros((4, 9, 9), np.uint8), y=np.arange(4))

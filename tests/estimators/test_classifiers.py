@@ -70,7 +70,7 @@ def test_partial_fit_learns() -> None:
         part = slice((i % 4) * 300, (i % 4) * 300 + 300)
         model.partial_fit(FLAT[part], Y[part], classes=np.arange(10))
     assert model.score(FLAT_T, YT) > 0.85
-    with pytest.raises(ArgumentError, match="labels .* are not in classes"):
+    with pytest.raises(ArgumentError, match="are not in classes"):
         model.partial_fit(FLAT[:5], np.array([1, 2, 3, 4, 77]))
     images = cnn()
     with pytest.raises(ArgumentError, match="classes must be passed"):
@@ -116,7 +116,15 @@ def test_report(tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     model.report(path, XT, YT)
     page = path.read_text()
-    for word in ("Grad-CAM", "Saliency", "Occlusion", "Confusion matrix", "Learning curves", "Worst mistakes", "Filters"):
+    for word in (
+        "Grad-CAM",
+        "Saliency",
+        "Occlusion",
+        "Confusion matrix",
+        "Learning curves",
+        "Worst mistakes",
+        "Filters",
+    ):
         assert word in page
     assert "http://" not in page.replace("http://www.w3.org", "") and "<script" not in page
 

@@ -20,8 +20,8 @@ from sklearn.utils.estimator_checks import estimator_checks_generator  # noqa: E
 
 # Checks that cannot apply, each with its reason.
 NOT_APPLICABLE: dict[str, str] = {
-    "check_sample_weight_equivalence_on_dense_data": "training in random mini-batches: a sample given twice meets other "
-    "batches than a sample of weight two",
+    "check_sample_weight_equivalence_on_dense_data": "training in random mini-batches: a sample given twice meets "
+    "other batches than a sample of weight two",
 }
 
 ESTIMATORS = [

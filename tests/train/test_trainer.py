@@ -32,7 +32,10 @@ def digits(n: int = 400) -> tuple[ArrayDataset, ArrayDataset]:
 
 def make(**options: Any) -> Trainer:
     model = nn.Sequential(
-        nn.Linear(64, 32, activation="relu", seed=0), nn.BatchNorm(32), nn.Dropout(0.2, seed=1), nn.Linear(32, 10, seed=2)
+        nn.Linear(64, 32, activation="relu", seed=0),
+        nn.BatchNorm(32),
+        nn.Dropout(0.2, seed=1),
+        nn.Linear(32, 10, seed=2),
     )
     options.setdefault("progress", "off")
     return Trainer(model, optim.Adam(model.parameters(), 3e-3, clip_norm=5.0), **options)

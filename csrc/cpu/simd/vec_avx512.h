@@ -18,9 +18,7 @@ struct Vec<float> {
   static DC_INLINE V load_n(const float* p, int n) { return {_mm512_maskz_loadu_ps(first(n), p)}; }
   static DC_INLINE V set(float x) { return {_mm512_set1_ps(x)}; }
   static DC_INLINE V zero() { return {_mm512_setzero_ps()}; }
-  static DC_INLINE V iota() {
-    return {_mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)};
-  }
+  static DC_INLINE V iota() { return {_mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)}; }
   DC_INLINE void store(float* p) const { _mm512_storeu_ps(p, v); }
   DC_INLINE void store_n(float* p, int n) const { _mm512_mask_storeu_ps(p, first(n), v); }
   DC_INLINE float sum() const { return _mm512_reduce_add_ps(v); }
@@ -51,16 +49,12 @@ static DC_INLINE Vec16 sqrt(Vec16 a) { return {_mm512_sqrt_ps(a.v)}; }
 static DC_INLINE Vec16 round(Vec16 a) {
   return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
 }
-static DC_INLINE Vec16 floor(Vec16 a) {
-  return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)};
-}
+static DC_INLINE Vec16 floor(Vec16 a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)}; }
 static DC_INLINE Vec16 pow2i(Vec16 n) {
   const __m512i e = _mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127));
   return {_mm512_castsi512_ps(_mm512_slli_epi32(e, 23))};
 }
 static DC_INLINE Vec16 exponent(Vec16 x) { return {_mm512_getexp_ps(x.v)}; }
-static DC_INLINE Vec16 mantissa(Vec16 x) {
-  return {_mm512_getmant_ps(x.v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_zero)};
-}
+static DC_INLINE Vec16 mantissa(Vec16 x) { return {_mm512_getmant_ps(x.v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_zero)}; }
 
 }  // namespace dc::DC_ISA

@@ -31,22 +31,22 @@ struct Vec<float> : ScalarVec<float> {};
 template <>
 struct Vec<double> : ScalarVec<double> {};
 
-#define DC_SCALAR_OPERATORS(T)                                                                          \
-  static DC_INLINE Vec<T> operator+(Vec<T> a, Vec<T> b) { return {{a.v + b.v}}; }                       \
-  static DC_INLINE Vec<T> operator-(Vec<T> a, Vec<T> b) { return {{a.v - b.v}}; }                       \
-  static DC_INLINE Vec<T> operator*(Vec<T> a, Vec<T> b) { return {{a.v * b.v}}; }                       \
-  static DC_INLINE Vec<T> operator/(Vec<T> a, Vec<T> b) { return {{a.v / b.v}}; }                       \
-  static DC_INLINE Vec<T> operator-(Vec<T> a) { return {{-a.v}}; }                                      \
-  static DC_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) { return {{a.v * b.v + c.v}}; }             \
-  static DC_INLINE Vec<T> fnma(Vec<T> a, Vec<T> b, Vec<T> c) { return {{c.v - a.v * b.v}}; }            \
-  static DC_INLINE bool lt(Vec<T> a, Vec<T> b) { return a.v < b.v; }                                    \
-  static DC_INLINE bool le(Vec<T> a, Vec<T> b) { return a.v <= b.v; }                                   \
-  static DC_INLINE bool gt(Vec<T> a, Vec<T> b) { return a.v > b.v; }                                    \
-  static DC_INLINE bool ge(Vec<T> a, Vec<T> b) { return a.v >= b.v; }                                   \
-  static DC_INLINE bool eq(Vec<T> a, Vec<T> b) { return a.v == b.v; }                                   \
-  static DC_INLINE bool isnan(Vec<T> a) { return a.v != a.v; }                                          \
-  static DC_INLINE Vec<T> select(bool m, Vec<T> a, Vec<T> b) { return m ? a : b; }                      \
-  static DC_INLINE Vec<T> max(Vec<T> a, Vec<T> b) { return {{a.v > b.v ? a.v : b.v}}; }                 \
+#define DC_SCALAR_OPERATORS(T)                                                               \
+  static DC_INLINE Vec<T> operator+(Vec<T> a, Vec<T> b) { return {{a.v + b.v}}; }            \
+  static DC_INLINE Vec<T> operator-(Vec<T> a, Vec<T> b) { return {{a.v - b.v}}; }            \
+  static DC_INLINE Vec<T> operator*(Vec<T> a, Vec<T> b) { return {{a.v * b.v}}; }            \
+  static DC_INLINE Vec<T> operator/(Vec<T> a, Vec<T> b) { return {{a.v / b.v}}; }            \
+  static DC_INLINE Vec<T> operator-(Vec<T> a) { return {{-a.v}}; }                           \
+  static DC_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) { return {{a.v * b.v + c.v}}; }  \
+  static DC_INLINE Vec<T> fnma(Vec<T> a, Vec<T> b, Vec<T> c) { return {{c.v - a.v * b.v}}; } \
+  static DC_INLINE bool lt(Vec<T> a, Vec<T> b) { return a.v < b.v; }                         \
+  static DC_INLINE bool le(Vec<T> a, Vec<T> b) { return a.v <= b.v; }                        \
+  static DC_INLINE bool gt(Vec<T> a, Vec<T> b) { return a.v > b.v; }                         \
+  static DC_INLINE bool ge(Vec<T> a, Vec<T> b) { return a.v >= b.v; }                        \
+  static DC_INLINE bool eq(Vec<T> a, Vec<T> b) { return a.v == b.v; }                        \
+  static DC_INLINE bool isnan(Vec<T> a) { return a.v != a.v; }                               \
+  static DC_INLINE Vec<T> select(bool m, Vec<T> a, Vec<T> b) { return m ? a : b; }           \
+  static DC_INLINE Vec<T> max(Vec<T> a, Vec<T> b) { return {{a.v > b.v ? a.v : b.v}}; }      \
   static DC_INLINE Vec<T> min(Vec<T> a, Vec<T> b) { return {{a.v < b.v ? a.v : b.v}}; }
 DC_SCALAR_OPERATORS(float)
 DC_SCALAR_OPERATORS(double)

@@ -18,6 +18,12 @@ class _Help(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=30, width=100)
 
+    def add_argument(self, action: argparse.Action) -> None:
+        """As in argparse, with room for the indent of the commands, which it forgets."""
+        super().add_argument(action)
+        if isinstance(action, argparse._SubParsersAction):
+            self._action_max_length += 2
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""

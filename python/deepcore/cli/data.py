@@ -42,5 +42,7 @@ def run_list(options: argparse.Namespace) -> int:
         folder = home / name.replace("-", "_")
         rows.append({"name": name, "here": any(folder.glob("*ubyte*")), "where": str(folder)})
     for row in rows:
-        print(json.dumps(row) if options.json else f"{row['name']:15} {'yes' if row['here'] else 'no ':3}  {row['where']}")
+        print(
+            json.dumps(row) if options.json else f"{row['name']:15} {'yes' if row['here'] else 'no ':3}  {row['where']}"
+        )
     return 0

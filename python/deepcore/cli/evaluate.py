@@ -56,7 +56,8 @@ def run(options: argparse.Namespace) -> int:
     encoded = np.array([known[label] for label in labels], np.int64)
     result = {
         "samples": len(labels), "accuracy": float(metrics.accuracy(encoded, guess)),
-        "log_loss": float(metrics.log_loss(encoded, p)), "f1_macro": float(metrics.precision_recall_f1(encoded, guess, "macro")[2]),
+        "log_loss": float(metrics.log_loss(encoded, p)),
+        "f1_macro": float(metrics.precision_recall_f1(encoded, guess, "macro")[2]),
     }  # fmt: skip
     if options.report:
         estimator.report(options.report, x, y)

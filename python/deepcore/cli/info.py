@@ -8,7 +8,7 @@ import platform
 from typing import Any
 
 import deepcore
-from deepcore import _C
+from deepcore.device import supported_isas
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +24,7 @@ def facts() -> dict[str, Any]:
     return {
         "version": deepcore.__version__, "python": platform.python_version(), "numpy": np.__version__,
         "machine": platform.machine(), "instruction_set": deepcore.isa(),
-        "supported": _C.supported_isas().split(), "threads": deepcore.get_num_threads(),
+        "supported": supported_isas(), "threads": deepcore.get_num_threads(),
         "cuda": deepcore.cuda.is_available(), "cuda_reason": deepcore.cuda.reason(),
     }  # fmt: skip
 

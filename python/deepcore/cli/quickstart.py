@@ -28,7 +28,11 @@ def run(options: argparse.Namespace) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     x_train, y_train, x_test, y_test = data.load_digits()
     out = sys.stderr if options.json else sys.stdout
-    print(f"Training LeNet-5 on {len(x_train):,} handwritten digits of 8 x 8 pixels (UCI optical digits).", file=out, flush=True)
+    print(
+        f"Training LeNet-5 on {len(x_train):,} handwritten digits of 8 x 8 pixels (UCI optical digits).",
+        file=out,
+        flush=True,
+    )
     classifier = ImageClassifier(
         "lenet5", augment={"shift": 1, "rotate": 8.0}, learning_rate=2e-3, label_smoothing=0.05, epochs=options.epochs,
         random_state=options.seed, verbose=True, validation_fraction=0.1,
@@ -39,12 +43,16 @@ def run(options: argparse.Namespace) -> int:
     accuracy = classifier.score(x_test, y_test)
     model = folder / "digits.safetensors"
     classifier.save(model)
-    print(f"\nTest accuracy {100 * accuracy:.2f} % on {len(x_test)} digits it has not seen, after {seconds:.1f} s.", file=out)
+    print(
+        f"\nTest accuracy {100 * accuracy:.2f} % on {len(x_test)} digits it has not seen, after {seconds:.1f} s.",
+        file=out,
+    )
     print(f"Model   {model}", file=out)
-    report: Path | None = folder / "report.html"
+    page = folder / "report.html"
+    report: Path | None = page
     try:
-        classifier.report(report, x_test, y_test, title="Handwritten digits")
-        print(f"Report  {report}  (open it in a browser)", file=out)
+        classifier.report(page, x_test, y_test, title="Handwritten digits")
+        print(f"Report  {page}  (open it in a browser)", file=out)
     except ImportError:
         report = None
         print("Report  needs pictures: pip install 'deepcore[viz]', then run this again.", file=out)

@@ -23,9 +23,13 @@ HELP = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments that say where labelled data lie."""
     parser.add_argument("data", help=HELP)
-    parser.add_argument("--data-dir", metavar="DIR", help="where mnist/ and fashion_mnist/ lie (default: DEEPCORE_DATA)")
+    parser.add_argument(
+        "--data-dir", metavar="DIR", help="where mnist/ and fashion_mnist/ lie (default: DEEPCORE_DATA)"
+    )
     parser.add_argument("--target", metavar="COLUMN", default="-1", help="label column of a .csv (default: the last)")
-    parser.add_argument("--size", type=int, metavar="PIXELS", help="side to which pictures of a folder are scaled (default: 32)")
+    parser.add_argument(
+        "--size", type=int, metavar="PIXELS", help="side to which pictures of a folder are scaled (default: 32)"
+    )
 
 
 def flat(x: Array) -> Array:
@@ -85,6 +89,7 @@ def _read(options: argparse.Namespace, split: str) -> tuple[Array, Array]:
     if path.suffix == ".csv":
         column: Any = int(options.target) if re.fullmatch(r"-?\d+", options.target) else options.target
         table = data.read_csv(path, target=column, text_target=True)
+        assert table.y is not None  # a target was asked for
         return table.x, _labels(table.y)
     if not path.exists():
         raise FileNotFoundError(f"{name}: no such file or folder, and not one of {', '.join(NAMES)}")

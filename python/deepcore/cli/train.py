@@ -19,8 +19,12 @@ MODELS = ("lenet5", "vgg-small", "resnet9", "resnet18", "mlp")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     sources.add_arguments(parser)
-    parser.add_argument("--model", choices=MODELS, default=None, help="net (default: lenet5 for images, mlp for tables)")
-    parser.add_argument("--hidden", default="256,128", metavar="SIZES", help="hidden layers of mlp (default: %(default)s)")
+    parser.add_argument(
+        "--model", choices=MODELS, default=None, help="net (default: lenet5 for images, mlp for tables)"
+    )
+    parser.add_argument(
+        "--hidden", default="256,128", metavar="SIZES", help="hidden layers of mlp (default: %(default)s)"
+    )
     parser.add_argument("--epochs", type=int, default=10, help="default: %(default)s")
     parser.add_argument("--batch-size", type=int, default=64, help="default: %(default)s")
     parser.add_argument("--lr", type=float, default=1e-3, help="learning rate (default: %(default)s)")
@@ -29,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dropout", type=float, default=None, help="probability (default: the net's own)")
     parser.add_argument("--weight-decay", type=float, default=0.0)
     parser.add_argument("--augment", choices=("light", "flip", "strong"), help="random changes of images")
-    parser.add_argument("--validation", type=float, default=0.1, metavar="SHARE", help="held out (default: %(default)s)")
+    parser.add_argument(
+        "--validation", type=float, default=0.1, metavar="SHARE", help="held out (default: %(default)s)"
+    )
     parser.add_argument("--early-stopping", action="store_true", help="stop and restore the best weights")
     parser.add_argument("--max-seconds", type=float, help="limit on the training time")
     parser.add_argument("--seed", type=int, default=0)

@@ -118,7 +118,7 @@ def read_image(
         OSError: it cannot be opened.
 
     """
-    Image = _pillow()  # noqa: N806
+    Image = _pillow()
     where = os.fspath(path)
     with open(where, "rb") as file:
         try:

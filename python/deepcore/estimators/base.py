@@ -35,7 +35,9 @@ class Estimator:
         names = self._names()
         for name, value in params.items():
             if name not in names:
-                raise ArgumentError(f"Invalid parameter {name!r} for estimator {self!r}. Valid parameters are: {names!r}.")
+                raise ArgumentError(
+                    f"Invalid parameter {name!r} for estimator {self!r}. Valid parameters are: {names!r}."
+                )
             setattr(self, name, value)
         return self
 
@@ -69,7 +71,9 @@ class Estimator:
             error: type[Exception] = NotFittedError
             if module is not None:
                 error = type("NotFittedError", (NotFittedError, module.NotFittedError), {})
-            raise error(f"This {type(self).__name__} instance is not fitted yet. Call 'fit' before using this estimator.")
+            raise error(
+                f"This {type(self).__name__} instance is not fitted yet. Call 'fit' before using this estimator."
+            )
 
     # ---- files ----
     def _fitted_meta(self) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -97,7 +101,9 @@ class Estimator:
         """An estimator saved by `save`. CheckpointError when the file is damaged or holds another class."""
         arrays, meta = load_checkpoint(path)
         if meta.get("kind") != "deepcore estimator" or meta.get("class") != cls.__name__:
-            raise CheckpointError(f"{os.fspath(path)}: expected a {cls.__name__}, got {meta.get('class', meta.get('kind'))}")
+            raise CheckpointError(
+                f"{os.fspath(path)}: expected a {cls.__name__}, got {meta.get('class', meta.get('kind'))}"
+            )
         try:
             return cls._from_file(arrays, meta)
         except CheckpointError as error:
@@ -107,9 +113,10 @@ class Estimator:
 
     @classmethod
     def _from_file(cls: type[Self], arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> Self:
-        params = {k: tuple(v) if isinstance(v, list) else v for k, v in meta["params"].items()}
+        params: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in meta["params"].items()}
         if isinstance(params.get("class_weight"), dict):
-            params["class_weight"] = {_number(k): v for k, v in params["class_weight"].items()}
+            weights: dict[str, float] = params["class_weight"]
+            params["class_weight"] = {_number(k): v for k, v in weights.items()}
         unknown = set(params) - set(cls._names())
         if unknown:
             raise CheckpointError(f"unknown parameters {sorted(unknown)}")
@@ -144,7 +151,8 @@ def check_matrix(x: Any, estimator: Estimator, *, fitting: bool) -> npt.NDArray[
     if values.ndim != 2:
         what = "scalar array" if values.ndim == 0 else f"{values.ndim}D array"
         raise ArgumentError(
-            f"Expected 2D array, got {what} instead: {type(estimator).__name__} takes (samples, features). Reshape your "
+            f"Expected 2D array, got {what} instead: {type(estimator).__name__} takes (samples, features). Reshape "
+            "your "
             "data either using array.reshape(-1, 1) if your data has a single feature or array.reshape(1, -1) if it "
             "contains a single sample."
         )
@@ -198,7 +206,9 @@ def _check_names(names: Array | None, estimator: Estimator) -> None:
     if fitted is None and names is None:
         return
     if fitted is None:
-        warnings.warn(f"X has feature names, but {type(estimator).__name__} was fitted without feature names", stacklevel=4)
+        warnings.warn(
+            f"X has feature names, but {type(estimator).__name__} was fitted without feature names", stacklevel=4
+        )
         return
     if names is None:
         warnings.warn(
@@ -221,7 +231,9 @@ def _check_names(names: Array | None, estimator: Estimator) -> None:
 def check_lengths(x: Array, y: Array, name: str = "y") -> None:
     """Equal numbers of samples."""
     if len(x) != len(y):
-        raise ArgumentError(f"Found input variables with inconsistent numbers of samples: X has {len(x)}, {name} {len(y)}")
+        raise ArgumentError(
+            f"Found input variables with inconsistent numbers of samples: X has {len(x)}, {name} {len(y)}"
+        )
 
 
 def check_labels(y: Any, owner: str) -> Array:
@@ -245,7 +257,9 @@ def check_labels(y: Any, owner: str) -> Array:
         if not np.isfinite(labels).all():
             raise ArgumentError("Input y contains NaN or infinity.")
         if (labels != np.floor(labels)).any():
-            raise ArgumentError("Unknown label type: continuous. Maybe you are trying to fit a classifier on a regression target")
+            raise ArgumentError(
+                "Unknown label type: continuous. Maybe you are trying to fit a classifier on a regression target"
+            )
     if labels.dtype.kind == "c":
         raise ArgumentError("Complex data not supported\n: y")
     return labels

@@ -34,8 +34,8 @@ class ImageClassifier(SupervisedEstimator):
         pooling: 'max' or 'average'.
         width: channels of the first layer; None for the preset's own.
         dropout: before the last layer(s); None for the preset's own.
-        augment: None, 'light' (shift, rotate, scale), 'flip' (shift, mirror), 'strong' (and cutout), or a dict of options
-            of `deepcore.data.Augment`.
+        augment: None, 'light' (shift, rotate, scale), 'flip' (shift, mirror), 'strong' (and cutout), or a dict of
+            options of `deepcore.data.Augment`.
         label_smoothing, class_weight, optimizer, learning_rate, weight_decay, clip_norm, schedule, batch_size, epochs,
         validation_fraction, early_stopping, patience, max_seconds, ema, random_state, verbose, device:
             as in `MLPClassifier`.
@@ -49,7 +49,8 @@ class ImageClassifier(SupervisedEstimator):
     def __init__(
         self, preset: str = "lenet5", *, pooling: str = "max", width: int | None = None, dropout: float | None = None,
         augment: Any = None, label_smoothing: float = 0.0, class_weight: Any = None, optimizer: str = "adam",
-        learning_rate: float = 1e-3, weight_decay: float = 0.0, clip_norm: float | None = None, schedule: Any = "cosine",
+        learning_rate: float = 1e-3, weight_decay: float = 0.0, clip_norm: float | None = None,
+        schedule: Any = "cosine",
         batch_size: int = 64, epochs: int = 10, validation_fraction: float = 0.0, early_stopping: bool = False,
         patience: int = 5, max_seconds: float | None = None, ema: float | None = None,
         random_state: int | None = None, verbose: bool = False, device: str = "auto",
@@ -184,7 +185,7 @@ class ImageClassifier(SupervisedEstimator):
         self._set_scale(images)
         self.__dict__.pop("trainer_", None)
         self._build(seed)
-        validation = None
+        validation: tuple[Array, ...] | None = None
         if validation_data is not None:
             held = self._images(validation_data[0], fitting=False)
             truth = encode(check_labels(validation_data[1], owner), self.classes_, owner)
@@ -199,7 +200,9 @@ class ImageClassifier(SupervisedEstimator):
         if validation is None and self.validation_fraction > 0:
             from deepcore.data import ArrayDataset, train_val_split
 
-            kept, held_out = train_val_split(ArrayDataset(*arrays), self.validation_fraction, seed=seed, stratify=encoded)
+            kept, held_out = train_val_split(
+                ArrayDataset(*arrays), self.validation_fraction, seed=seed, stratify=encoded
+            )
             parts = held_out[np.arange(len(held_out))]
             validation = (self._scaled(parts[0]), *parts[1:])
             arrays = kept[np.arange(len(kept))]

@@ -12,7 +12,12 @@ import numpy.typing as npt
 from deepcore import ops, train
 from deepcore.errors import ArgumentError
 from deepcore.estimators.base import (
-    check_labels, check_lengths, check_matrix, check_sample_weight, class_factors, encode,
+    check_labels,
+    check_lengths,
+    check_matrix,
+    check_sample_weight,
+    class_factors,
+    encode,
 )  # fmt: skip
 from deepcore.estimators.supervised import SupervisedEstimator, softmax_rows
 from deepcore.models import mlp
@@ -160,7 +165,9 @@ class MLPClassifier(_MLP):
         check_lengths(x, labels)
         self.classes_, encoded = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ArgumentError(f"{type(self).__name__}: expected at least 2 classes, got one class: {self.classes_.tolist()}")
+            raise ArgumentError(
+                f"{type(self).__name__}: expected at least 2 classes, got one class: {self.classes_.tolist()}"
+            )
         seed = self._seed()
         self._set_scale(x)
         self.__dict__.pop("trainer_", None)
@@ -171,7 +178,7 @@ class MLPClassifier(_MLP):
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> MLPClassifier:
-        """One more epoch on this data; the first call needs all `classes`. Features are scaled by the first call's data."""
+        """One more epoch on this data; the first call needs all `classes`. Features are scaled as in the first."""
         self._check_parameters()
         first = not hasattr(self, "model_")
         x = check_matrix(X, self, fitting=first)
@@ -200,7 +207,9 @@ class MLPClassifier(_MLP):
 
     def predict(self, X: Any) -> Array:
         """The most probable label of each sample, (n,)."""
-        result: Array = self.classes_[self.predict_proba(X).argmax(1)] if self.__sklearn_is_fitted__() else self._inputs(X)
+        result: Array = (
+            self.classes_[self.predict_proba(X).argmax(1)] if self.__sklearn_is_fitted__() else self._inputs(X)
+        )
         return result
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
@@ -319,7 +328,8 @@ class MLPRegressor(_MLP):
     def predict(self, X: Any) -> Array:
         """Predictions (n,) or (n, outputs), as y was."""
         outputs = self._outputs(self._inputs(X)).astype(np.float64) * self.target_scale_ + self.target_mean_
-        return outputs[:, 0] if self._flat else outputs
+        result: Array = outputs[:, 0] if self._flat else outputs
+        return result
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """R^2: 1 - squared error / variance."""
@@ -342,5 +352,3 @@ class MLPRegressor(_MLP):
         self.target_mean_, self.target_scale_ = arrays["target_mean"], arrays["target_scale"]
         self._build(int(meta["outputs"]), 0)
         self.n_iter_ = len(self.history_)
-
-

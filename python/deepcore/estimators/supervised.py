@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from deepcore import optim, train
 from deepcore.data import ArrayDataset, DataLoader, train_val_split
+from deepcore.device import check_device
 from deepcore.errors import ArgumentError
 from deepcore.estimators.base import Estimator
 from deepcore.nn import Module
@@ -68,10 +69,8 @@ class SupervisedEstimator(Estimator):
         return int(self.random_state)
 
     def _check_parameters(self) -> None:
-        from deepcore import _C
-
         owner = type(self).__name__
-        _C.check_device("cpu" if self.device == "auto" else self.device)
+        check_device("cpu" if self.device == "auto" else self.device)
         if not isinstance(self.epochs, (int, np.integer)) or self.epochs < 1:
             raise ArgumentError(f"{owner}: expected epochs >= 1, got {self.epochs!r}")
         if not isinstance(self.batch_size, (int, np.integer)) or self.batch_size < 1:
@@ -108,7 +107,9 @@ class SupervisedEstimator(Estimator):
         callbacks: list[train.Callback] = []
         if self.early_stopping:
             if checks is None:
-                raise ArgumentError(f"{type(self).__name__}: early_stopping needs validation data (validation_fraction > 0)")
+                raise ArgumentError(
+                    f"{type(self).__name__}: early_stopping needs validation data (validation_fraction > 0)"
+                )
             callbacks.append(train.EarlyStopping(self._monitor(), patience=self.patience))
         self.trainer_ = train.Trainer(
             self.model_, self._make_optimizer(), self._task(),

@@ -7,7 +7,13 @@ from deepcore.nn.linear import Embedding, Flatten, Linear, Maxout, Reshape
 from deepcore.nn.module import Module, Parameter, Sequential
 from deepcore.nn.norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm
 from deepcore.nn.pool import (
-    AdaptiveAvgPool2d, AvgPool2d, GlobalAvgPool2d, GlobalMaxPool2d, LpPool2d, MaxPool2d, Upsample,
+    AdaptiveAvgPool2d,
+    AvgPool2d,
+    GlobalAvgPool2d,
+    GlobalMaxPool2d,
+    LpPool2d,
+    MaxPool2d,
+    Upsample,
 )  # fmt: skip
 from deepcore.nn.residual import Residual
 

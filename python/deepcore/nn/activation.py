@@ -35,6 +35,7 @@ class Activation(Module):
         return self.function(x)
 
     def extra_repr(self) -> str:
+        """The options in the text of the module."""
         return repr(self.name)
 
 
@@ -45,6 +46,7 @@ class ReLU(Activation):
         super().__init__("relu")
 
     def extra_repr(self) -> str:
+        """The options in the text of the module."""
         return ""
 
 
@@ -60,6 +62,7 @@ class LeakyReLU(Module):
         return ops.leaky_relu(x, self.slope)
 
     def extra_repr(self) -> str:
+        """The options in the text of the module."""
         return f"{self.slope}"
 
 
@@ -88,4 +91,5 @@ class Dropout(Module):
         return ops.dropout(x, self.p, (self._key[0], self._key[1], call << 40))
 
     def extra_repr(self) -> str:
+        """The options in the text of the module."""
         return f"{self.p}"

@@ -46,6 +46,7 @@ class Conv2d(Module):
         )  # fmt: skip
 
     def extra_repr(self) -> str:
+        """The options in the text of the module."""
         k, r, s, cg = self.weight.shape
         text = f"{cg * self.groups}, {k}, ({r}, {s})"
         for name, default in (("stride", 1), ("padding", 0), ("dilation", 1), ("groups", 1), ("activation", None)):
@@ -56,7 +57,10 @@ class Conv2d(Module):
 
 
 class ConvTranspose2d(Module):
-    """The adjoint of a convolution: (n, p, q, inputs) -> (n, h, w, outputs); filters (inputs, r, s, outputs / groups)."""
+    """The adjoint of a convolution: (n, p, q, inputs) -> (n, h, w, outputs).
+
+    Filters: (inputs, r, s, outputs / groups). init and seed as in `Linear`.
+    """
 
     def __init__(
         self, inputs: int, outputs: int, size: int | Sequence[int], *, stride: int | Sequence[int] = 1,

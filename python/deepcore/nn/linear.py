@@ -37,6 +37,7 @@ class Linear(Module):
         return ops.linear(x, self.weight, self.bias, self.activation)
 
     def extra_repr(self) -> str:
+        """The options in the text of the module."""
         outputs, inputs = self.weight.shape
         return f"{inputs}, {outputs}" + (f", activation={self.activation!r}" if self.activation else "")
 
@@ -92,4 +93,5 @@ class Embedding(Module):
         return ops.embedding(self.weight, index)
 
     def extra_repr(self) -> str:
+        """The options in the text of the module."""
         return f"{self.weight.shape[0]}, {self.weight.shape[1]}"

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deepcore import _C
 from deepcore.errors import ArgumentError, CheckpointError, ShapeError
+from deepcore.ops import inplace
 from deepcore.tensor import Tensor, tensor
 
 ForwardHook = Callable[["Module", tuple[Any, ...], Any], None]
@@ -21,8 +21,7 @@ class Parameter(Tensor):
     __slots__ = ("max_norm",)
 
     def __init__(self, value: Tensor | npt.NDArray[Any], max_norm: float | None = None) -> None:
-        array = value.array if isinstance(value, Tensor) else _C.copy(_C.from_numpy(np.asarray(value, order="C")))
-        super().__init__(array, True)
+        super().__init__((value if isinstance(value, Tensor) else tensor(value)).array, True)
         self.max_norm = max_norm
 
 
@@ -58,6 +57,7 @@ class Module:
         raise ArgumentError(f"{type(self).__name__}: a module needs a forward method")
 
     def __call__(self, *args: Any) -> Any:
+        """`forward`, then the hooks."""
         y = self.forward(*args)
         for hook in self._forward_hooks:
             hook(self, args, y)
@@ -129,8 +129,8 @@ class Module:
     def load_state_dict(self, state: Mapping[str, npt.NDArray[Any]], *, strict: bool = True) -> None:
         """Copy values into parameters and buffers in place.
 
-        Raises CheckpointError for missing or unknown names (unless strict=False) and ShapeError for other shapes; nothing
-        is changed then.
+        Raises CheckpointError for missing or unknown names (unless strict=False) and ShapeError for other shapes;
+        nothing is changed then.
         """
         own: dict[str, Tensor] = dict(self.named_parameters())
         own.update(self.named_buffers())
@@ -142,17 +142,14 @@ class Module:
                 raise ShapeError(f"load_state_dict: {name}: expected {own[name].shape}, got {state[name].shape}")
         for name, target in own.items():
             if name in state:
-                values = np.asarray(state[name], dtype=target.dtype, order="C")
-                _C.copy_into(_C.from_numpy(values), target.array)
+                inplace.copy_into(state[name], target)
 
     def astype(self, dtype: str) -> Module:
         """Convert all floating parameters and buffers, in place; returns self. float64 is for checking, not speed."""
         for _, m in self.named_modules():
-            for name, p in m._parameters.items():
-                p.array = _C.cast(p.array, dtype)
-            for name, b in m._buffers.items():
-                if b.dtype in ("float32", "float64"):
-                    m.register_buffer(name, Tensor(_C.cast(b.array, dtype)))
+            for t in [*m._parameters.values(), *m._buffers.values()]:
+                if t.dtype in ("float32", "float64"):
+                    inplace.convert(t, dtype)
         return self
 
     # ---- looking ----
@@ -164,13 +161,11 @@ class Module:
         head = f"{type(self).__name__}({self.extra_repr()}"
         if not self._modules:
             return head + ")"
-        body = "".join(
-            f"\n  ({name}): " + repr(m).replace("\n", "\n  ") for name, m in self._modules.items()
-        )
+        body = "".join(f"\n  ({name}): " + repr(m).replace("\n", "\n  ") for name, m in self._modules.items())
         return f"{head}{body}\n)"
 
     def summary(self, input_shape: Sequence[int]) -> str:
-        """A table of layers for one input of `input_shape` (with the batch axis): output shape, parameters, FLOPs, bytes.
+        """A table of layers for an input of `input_shape` (with the batch axis): outputs, parameters, FLOPs, bytes.
 
         FLOPs count a multiplication and an addition as two; bytes are those of the outputs.
         """

@@ -29,10 +29,12 @@ class BatchNorm(Module):
         """(..., channels) -> same shape."""
         return ops.batch_norm(
             x, self.gamma, self.beta, running_mean=self._buffers["running_mean"],
-            running_var=self._buffers["running_variance"], training=self.training, momentum=self.momentum, epsilon=self.epsilon,
+            running_var=self._buffers["running_variance"], training=self.training,
+            momentum=self.momentum, epsilon=self.epsilon,
         )  # fmt: skip
 
     def extra_repr(self) -> str:
+        """The options in the text of the module."""
         return f"{self.gamma.shape[0]}"
 
 

@@ -173,12 +173,14 @@ def conv_transpose2d(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Transposed convolution, the adjoint of conv2d in x: x (n, p, q, k), filters (k, r, s, c / groups) -> (n, h, w, c).
+    """Transposed convolution, the adjoint of conv2d: x (n, p, q, k), filters (k, r, s, c / groups) -> (n, h, w, c).
 
     h = (p - 1) stride - top - bottom + (r - 1) dilation + 1 + output_padding; bias (c).
     """
     if x.ndim != 4 or w.ndim != 4:
-        raise ShapeError(f"conv_transpose2d: expected x (n, p, q, k) and filters (k, r, s, c), got {x.shape}, {w.shape}")
+        raise ShapeError(
+            f"conv_transpose2d: expected x (n, p, q, k) and filters (k, r, s, c), got {x.shape}, {w.shape}"
+        )
     steps, spread = pair("conv_transpose2d", "stride", stride), pair("conv_transpose2d", "dilation", dilation)
     extra = pair("conv_transpose2d", "output_padding", output_padding)
     around = sides("conv_transpose2d", padding, (0, 0), (1, 1), steps, spread)

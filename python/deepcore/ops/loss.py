@@ -9,7 +9,17 @@ from deepcore import _C
 from deepcore.autograd import defvjp, fused, primitive
 from deepcore.errors import ArgumentError, DtypeError, ShapeError
 from deepcore.ops.elementwise import (
-    absolute, clamp, divide, exp, greater, log, multiply, softplus, square, subtract, where,
+    absolute,
+    clamp,
+    divide,
+    exp,
+    greater,
+    log,
+    multiply,
+    softplus,
+    square,
+    subtract,
+    where,
 )  # fmt: skip
 from deepcore.ops.movement import astype, expand_dims, reshape
 from deepcore.ops.reduce import logsumexp, mean

@@ -62,22 +62,16 @@ def _before_activation(g: Tensor, y: Tensor, activation: str | None) -> Tensor:
     return g if activation is None else registry[activation + "_grad"](g, y)
 
 
-def _linear_rule_x(
-    g: Tensor, y: Tensor, x: Tensor, w: Tensor, bias: Tensor | None, activation: str | None
-) -> Tensor:
+def _linear_rule_x(g: Tensor, y: Tensor, x: Tensor, w: Tensor, bias: Tensor | None, activation: str | None) -> Tensor:
     return matmul(_before_activation(g, y, activation), w)
 
 
-def _linear_rule_w(
-    g: Tensor, y: Tensor, x: Tensor, w: Tensor, bias: Tensor | None, activation: str | None
-) -> Tensor:
+def _linear_rule_w(g: Tensor, y: Tensor, x: Tensor, w: Tensor, bias: Tensor | None, activation: str | None) -> Tensor:
     g = _before_activation(g, y, activation)
     return matmul(swap_axes(reshape(g, -1, g.shape[-1]), 0, 1), reshape(x, -1, x.shape[-1]))
 
 
-def _linear_rule_bias(
-    g: Tensor, y: Tensor, x: Tensor, w: Tensor, bias: Tensor, activation: str | None
-) -> Tensor:
+def _linear_rule_bias(g: Tensor, y: Tensor, x: Tensor, w: Tensor, bias: Tensor, activation: str | None) -> Tensor:
     return match(_before_activation(g, y, activation), bias)
 
 

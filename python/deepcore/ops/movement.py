@@ -101,9 +101,7 @@ def sum_to(g: Tensor, shape: Shape, dtype: str | None = None) -> Tensor:
 
     if g.shape != shape:
         extra = g.ndim - len(shape)
-        axes = tuple(range(extra)) + tuple(
-            extra + i for i, n in enumerate(shape) if n == 1 and g.shape[extra + i] != 1
-        )
+        axes = tuple(range(extra)) + tuple(extra + i for i, n in enumerate(shape) if n == 1 and g.shape[extra + i] != 1)
         g = reshape(sum_(g, axis=axes), shape) if axes else g
     return g if dtype is None or g.dtype == dtype else _cast_to(g, dtype)
 
@@ -220,7 +218,7 @@ def concatenate(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
 
 def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     """Tensors of one shape joined along a new axis."""
-    return concatenate([expand_dims(t, axis) for t in tensors], axis if axis >= 0 else axis)
+    return concatenate([expand_dims(t, axis) for t in tensors], axis)
 
 
 def split(x: Tensor, sizes: int | Sequence[int], axis: int = 0) -> list[Tensor]:

@@ -2,7 +2,17 @@
 
 from deepcore.optim.optimizer import Optimizer
 from deepcore.optim.rules import (
-    OPTIMIZERS, SGD, Adadelta, Adagrad, Adam, AdamW, AMSGrad, Lion, NAdam, RAdam, RMSprop,
+    OPTIMIZERS,
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    AdamW,
+    AMSGrad,
+    Lion,
+    NAdam,
+    RAdam,
+    RMSprop,
 )  # fmt: skip
 from deepcore.optim.schedule import *  # noqa: F403
 

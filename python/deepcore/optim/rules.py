@@ -157,7 +157,7 @@ class NAdam(Adam):
         self._product, self._product_steps = 1.0, 0
 
     def _mu(self, step: int) -> float:
-        return self.beta1 * (1 - 0.5 * 0.96 ** (step * self.momentum_decay))
+        return float(self.beta1 * (1 - 0.5 * 0.96 ** (step * self.momentum_decay)))
 
     def _update(
         self, params: list[_C.Array], grads: list[_C.Array], states: States, lr: float, options: _C.StepOptions
@@ -171,10 +171,12 @@ class NAdam(Adam):
                    lr * (1 - mu) / (1 - self._product), 1 / math.sqrt(c2))  # fmt: skip
 
     def state_dict(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
+        """As for every optimizer, with the product of the momenta so far."""
         arrays, facts = super().state_dict()
         return arrays, {**facts, "product": self._product}
 
     def load_state_dict(self, arrays: Mapping[str, npt.NDArray[Any]], facts: Mapping[str, Any]) -> None:
+        """Continue where `state_dict` was taken."""
         super().load_state_dict(arrays, facts)
         self._product, self._product_steps = float(facts["product"]), self.steps
 
@@ -191,9 +193,7 @@ class RAdam(Adam):
         if length <= 5:
             self._step(params, grads, states, options, lr / c1, adaptive=False)
             return
-        rectified = math.sqrt(
-            (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
-        )
+        rectified = math.sqrt((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length))
         self._step(params, grads, states, options, lr * rectified / c1, root_scale=1 / math.sqrt(c2))
 
 
@@ -217,6 +217,5 @@ class Lion(Optimizer):
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
-    c.__name__.lower(): c
-    for c in (SGD, Adagrad, RMSprop, Adadelta, Adam, AdamW, AMSGrad, NAdam, RAdam, Lion)
+    c.__name__.lower(): c for c in (SGD, Adagrad, RMSprop, Adadelta, Adam, AdamW, AMSGrad, NAdam, RAdam, Lion)
 }

@@ -1,4 +1,4 @@
-"""A case is data: an operation, its inputs, its numpy reference. Value tests, gradient tests and benches read the same list."""
+"""A case is data: an operation, its inputs, its numpy reference. Value and gradient tests read the same list."""
 
 from __future__ import annotations
 

@@ -190,7 +190,9 @@ _SIMPLE: dict[str, Callable[[Rng], Any]] = {
     "seed": lambda rng: (int(rng.integers(9)), int(rng.integers(9)), 0),
     "ndarray": _foreign,
     "index": _key,
-    "object": lambda rng: (None, 3, "text", _foreign(rng), Tensor(_C.from_numpy(_ndarray(rng, (2, 3)))))[rng.integers(5)],
+    "object": lambda rng: (None, 3, "text", _foreign(rng), Tensor(_C.from_numpy(_ndarray(rng, (2, 3)))))[
+        rng.integers(5)
+    ],
 }
 
 
@@ -649,7 +651,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"\n{f['op']} --seed {options.seed} --start {f['index']}: {f['what']}")
             print("\n".join(f"  {n} = {v}" for n, v in f["arguments"].items()))
         total = sum(sum(t.values()) for t in tallies.values())
-        print(f"{len(tallies)} functions, {total:,} calls, {len(findings)} findings in {time.monotonic() - begun:.0f} s")
+        print(
+            f"{len(tallies)} functions, {total:,} calls, {len(findings)} findings in {time.monotonic() - begun:.0f} s"
+        )
     return 1 if findings else 0
 
 

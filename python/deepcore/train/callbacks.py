@@ -69,6 +69,7 @@ class EarlyStopping(Callback):
         self._weights: dict[str, npt.NDArray[Any]] = {}
 
     def on_epoch_end(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        """Compare with the best value so far."""
         if self.monitor not in record:
             raise ArgumentError(f"EarlyStopping: no {self.monitor!r} in the history, it has {sorted(record)}")
         value = float(record[self.monitor])
@@ -85,15 +86,19 @@ class EarlyStopping(Callback):
             trainer.stop(f"no improvement of {self.monitor} for {self.waited} epochs")
 
     def on_fit_end(self, trainer: Trainer) -> None:
+        """Copy the best weights back."""
         if self.restore_best and self._weights:
             trainer.model.load_state_dict(self._weights)
 
     def state_dict(self) -> dict[str, Any]:
+        """Best value, its epoch, epochs waited."""
         return {"best": self.best, "best_epoch": self.best_epoch, "waited": self.waited}
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """The best weights."""
         return self._weights
 
     def load_state(self, state: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> None:
+        """Continue from a checkpoint."""
         self.best, self.best_epoch, self.waited = state["best"], state["best_epoch"], state["waited"]
         self._weights = dict(arrays)

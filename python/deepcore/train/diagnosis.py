@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deepcore import _C
 from deepcore.autograd import no_grad
 from deepcore.nn.module import Module
+from deepcore.ops import inplace
 from deepcore.tensor import Tensor
 
 REMEDY = "lower the learning rate or clip the gradients (clip_norm=1)"
@@ -25,7 +25,7 @@ def blame_not_finite(model: Module, task: Any, batch: tuple[npt.NDArray[Any], ..
             name = ("inputs", "targets", "weights")[position] if position < 3 else f"part {position}"
             return f"{head}: the {name} of sample {int(np.argmin(finite))} of the batch hold NaN or infinity"
     named = list(model.named_parameters())
-    bad = _C.first_not_finite([p.array for _, p in named])
+    bad = inplace.first_not_finite([p for _, p in named])
     if bad >= 0:
         return f"{head}: the parameter {named[bad][0]} is not finite; {REMEDY}"
     found: list[str] = []

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any, TextIO
 
+BAR = "{desc} {percentage:3.0f}% |{bar}| {rate_fmt}, {remaining} left{postfix}"
+
 
 def format_values(values: dict[str, Any]) -> str:
     """'loss 0.1234  accuracy 0.9876' from the numbers of a record."""
@@ -33,7 +35,7 @@ class Progress:
 
             self._bar = tqdm(total=samples, initial=done, unit=" samples", unit_scale=True, dynamic_ncols=True,
                              file=self.stream, smoothing=0.1, leave=True,
-                             bar_format="{desc} {percentage:3.0f}% |{bar}| {rate_fmt}, {remaining} left{postfix}")  # fmt: skip
+                             bar_format=BAR)  # fmt: skip
 
     def step(self, samples: int, epoch: int, epochs: int, values: dict[str, float]) -> None:
         """After one batch."""
@@ -45,7 +47,9 @@ class Progress:
     def epoch(self, record: dict[str, Any], epochs: int) -> None:
         """After one epoch."""
         if self.mode == "log":
-            shown = {k: v for k, v in record.items() if k not in ("epoch", "step", "seconds", "samples_per_second", "lr")}
+            shown = {
+                k: v for k, v in record.items() if k not in ("epoch", "step", "seconds", "samples_per_second", "lr")
+            }
             self.stream.write(
                 f"epoch {record['epoch']}/{epochs}  {format_values(shown)}  "
                 f"{record['samples_per_second']:,.0f} samples/s\n"

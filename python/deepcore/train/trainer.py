@@ -1,4 +1,4 @@
-"""Trainer: the one training loop. It takes any module and a task (what a step is), and can stop and go on at any step."""
+"""Trainer: the one training loop. It takes any module and any task, and can stop and go on at any step."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from typing import Any, Protocol, TextIO
 import numpy as np
 import numpy.typing as npt
 
-from deepcore import _C
 from deepcore import random as random_
 from deepcore.autograd import backward, no_grad
 from deepcore.data.loader import DataLoader
 from deepcore.errors import ArgumentError, CheckpointError, NumericalError
 from deepcore.nn.module import Module
+from deepcore.ops import inplace
 from deepcore.optim.optimizer import Optimizer
 from deepcore.optim.schedule import Plateau, Schedule
 from deepcore.tensor import Tensor
@@ -93,7 +93,7 @@ class Trainer:
         self._pending = 0
         self._stop: str | None = None
         self._ema_decay = ema
-        self._ema: list[_C.Array] = [_C.copy(p.array) for p in model.parameters()] if ema is not None else []
+        self._ema: list[Tensor] = [inplace.duplicate(p) for p in model.parameters()] if ema is not None else []
 
     # ---- control ----
     def stop(self, reason: str) -> None:
@@ -107,9 +107,12 @@ class Trainer:
         """Train until `epochs` epochs of `data` are done in total; returns the history.
 
         Args:
+            data: batches to train on.
             validation: evaluated after each epoch.
+            epochs: passes over `data`, those before a resume included.
             max_seconds: stop after this time (measured over resumed runs together).
-            checkpoint: file written after each epoch, every `checkpoint_every` steps, at the end and on Ctrl-C.
+            checkpoint: file written after each epoch, at the end and on Ctrl-C.
+            checkpoint_every: also write it every so many optimizer steps.
             resume: go on from `checkpoint` if it exists; the result equals the uninterrupted run bit for bit.
 
         Raises:
@@ -190,9 +193,9 @@ class Trainer:
         backward(loss)
         self._pending += 1
         if self._pending == self.accumulate or last:
-            grads = [p.grad.array for p in self.optimizer.params if p.grad is not None]
             if self._pending > 1:
-                _C.scale(grads, 1.0 / self._pending)
+                grads = [p.grad for p in self.optimizer.params if p.grad is not None]
+                inplace.scale(grads, 1.0 / self._pending)
             if self.nan_guard == "gradients":
                 self._check_gradients()
             if self.schedule is not None:
@@ -204,12 +207,12 @@ class Trainer:
                 # Early on the average of the few weights so far: decay grows to its final value.
                 t = self.optimizer.steps
                 decay = min(self._ema_decay, (1 + t) / (10 + t))
-                _C.moving_average([p.array for p in self.model.parameters()], self._ema, decay)
+                inplace.moving_average(self.model.parameters(), self._ema, decay)
         return value, metrics
 
     def _check_gradients(self) -> None:
         named = [(n, p) for n, p in self.model.named_parameters() if p.grad is not None]
-        bad = _C.first_not_finite([p.grad.array for _, p in named if p.grad is not None])
+        bad = inplace.first_not_finite([p.grad for _, p in named if p.grad is not None])
         if bad >= 0:
             raise NumericalError(
                 f"the gradient of {named[bad][0]} is not finite at step {self.optimizer.steps}: lower the learning "
@@ -258,20 +261,20 @@ class Trainer:
     # ---- moving average ----
     def _write_average(self) -> None:
         for p, a in zip(self.model.parameters(), self._ema, strict=True):
-            _C.copy_into(a, p.array)
+            inplace.copy_into(a, p)
 
     @contextlib.contextmanager
     def _averaged(self) -> Iterator[None]:
         if self._ema_decay is None or self.optimizer.steps == 0:
             yield
             return
-        kept = [_C.copy(p.array) for p in self.model.parameters()]
+        kept = [inplace.duplicate(p) for p in self.model.parameters()]
         self._write_average()
         try:
             yield
         finally:
             for p, a in zip(self.model.parameters(), kept, strict=True):
-                _C.copy_into(a, p.array)
+                inplace.copy_into(a, p)
 
     def evaluated_state(self) -> dict[str, npt.NDArray[Any]]:
         """The weights that `evaluate` uses: the moving average if there is one."""
@@ -280,7 +283,7 @@ class Trainer:
 
     # ---- checkpoints ----
     def save_checkpoint(self, path: str | os.PathLike[str], data: DataLoader) -> None:
-        """One safetensors file, written atomically: weights, average, optimizer, schedule, counters, position, history."""
+        """One safetensors file, written atomically: weights, average, optimizer, schedule, position, history."""
         arrays = {f"model.{n}": a for n, a in self.model.state_dict().items()}
         optimizer_arrays, facts = self.optimizer.state_dict()
         arrays.update({f"optimizer.{n}": a for n, a in optimizer_arrays.items()})
@@ -320,7 +323,7 @@ class Trainer:
         if self.schedule is not None:
             self.schedule.load_state_dict(meta["schedule"])
         for i, a in enumerate(self._ema):
-            _C.copy_into(_C.from_numpy(np.asarray(ema[str(i)], order="C")), a)
+            inplace.copy_into(ema[str(i)], a)
         for i, callback in enumerate(self.callbacks):
             callback.load_state(meta["callbacks"][i], part(f"callback.{i}."))
         data.load_state_dict(meta["data"])
@@ -348,5 +351,3 @@ class Trainer:
             yield flag
         finally:
             signal.signal(signal.SIGINT, before)
-
-

@@ -28,7 +28,7 @@ def classifier_report(
     seconds = sum(r["seconds"] for r in classifier.history_)
     top = {"Test accuracy": f"{100 * metrics.accuracy(truth, p.argmax(1)):.2f} %"}
     if len(names) > 5:
-        top["Top-3 accuracy"] = f"{100 * metrics.top_k_accuracy(truth, p, 3):.2f} %"
+        top["Top-3 accuracy"] = f"{100 * metrics.top_k_accuracy(truth, p, 3):.1f} %"
     report = Report(
         title or f"Image classifier {classifier.preset}",
         f"{len(names)} classes, images of {' x '.join(map(str, classifier.image_shape_))}; deepcore "
@@ -43,11 +43,14 @@ def classifier_report(
         }
     )  # fmt: skip
     if classifier.history_:
-        report.learning_curves(classifier.history_)
+        hidden = ("samples_per_second", "clipped")
+        report.learning_curves([{k: v for k, v in r.items() if k not in hidden} for r in classifier.history_])
     report.confusion(metrics.confusion_matrix(truth, p.argmax(1), len(names)), names)
     report.worst_mistakes(images, truth, p, names)
     _inside(report, classifier, images, truth, names)
-    report.table("Scores by class", _scores(truth, p.argmax(1), names), ("class", "precision", "recall", "F1", "images"))
+    report.table(
+        "Scores by class", _scores(truth, p.argmax(1), names), ("class", "precision", "recall", "F1", "images")
+    )
     report.text("Layers", "The net for one image, from input to output:")
     report.table("Net", _layers(classifier), ("layer", "kind", "parameters"))
     report.save(path)
@@ -67,7 +70,8 @@ def _inside(report: Report, classifier: ImageClassifier, images: Any, truth: Any
     report.heatmaps(pictures, explain.saliency(model, inputs), labels, "Saliency",
                     "Bright pixels change the score of the predicted class most.")  # fmt: skip
     size = max(2, min(classifier.image_shape_[:2]) // 4)
-    report.heatmaps(pictures, explain.occlusion(model, inputs, size=size, stride=max(1, size // 3)), labels, "Occlusion",
+    covered = explain.occlusion(model, inputs, size=size, stride=max(1, size // 3))
+    report.heatmaps(pictures, covered, labels, "Occlusion",
                     f"Bright regions lower the probability of the predicted class when a {size} x {size} square covers "
                     "them.")  # fmt: skip
 

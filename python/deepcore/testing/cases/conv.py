@@ -14,6 +14,7 @@ def reference_conv2d(
     x: Any, w: Any, bias: Any = None, *, stride: Any = (1, 1), padding: Any = (0, 0, 0, 0), dilation: Any = (1, 1),
     groups: int = 1,
 ) -> Any:  # fmt: skip
+    """Convolution tap by tap: each filter position adds its products to all outputs."""
     n, h, wd, _ = x.shape
     k, r, s, cg = w.shape
     top, bottom, left, right = padding

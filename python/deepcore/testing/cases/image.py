@@ -57,6 +57,10 @@ RESIZES = [
 ]  # fmt: skip
 
 
+def _one(shape: tuple[int, ...]) -> Any:
+    return lambda rng: (rng.standard_normal(shape),)
+
+
 def _cases() -> list[Case]:
     cases = []
     for mode in ("nearest", "bilinear", "bilinear_corners"):
@@ -65,12 +69,12 @@ def _cases() -> list[Case]:
             cases.append(
                 Case(f"resize/{name}", lambda x, s=size, m=mode: ops.resize(x, s, m),
                      lambda x, s=size, m=mode: reference_resize(x, s, m),
-                     lambda rng, s=shape: (rng.standard_normal(s),), gradient=small)
+                     _one(shape), gradient=small)
             )  # fmt: skip
             cases.append(
                 Case(f"resize_grad/squared {name}", lambda x, s=size, m=mode: ops.square(ops.resize(x, s, m)),
                      lambda x, s=size, m=mode: reference_resize(x, s, m) ** 2,
-                     lambda rng, s=shape: (rng.standard_normal(s),), gradient=small, factor=32.0)
+                     _one(shape), gradient=small, factor=32.0)
             )  # fmt: skip
     cases.append(Case("upsample/2x3", lambda x: ops.upsample(x, (2, 3)), lambda x: x.repeat(2, 1).repeat(3, 2),
                       lambda rng: (rng.standard_normal((2, 3, 2, 4)),), factor=0.0))  # fmt: skip

@@ -10,7 +10,17 @@ from deepcore import ops
 from deepcore.testing.case import Case
 
 # m, k, n around the register tiles
-SIZES = [(1, 1, 1), (3, 5, 7), (14, 16, 32), (15, 17, 33), (1, 40, 70), (40, 70, 1), (0, 3, 4), (3, 0, 4), (65, 130, 97)]
+SIZES = [
+    (1, 1, 1),
+    (3, 5, 7),
+    (14, 16, 32),
+    (15, 17, 33),
+    (1, 40, 70),
+    (40, 70, 1),
+    (0, 3, 4),
+    (3, 0, 4),
+    (65, 130, 97),
+]
 STACKS = [((3, 4, 5), (5, 6)), ((3, 4, 5), (3, 5, 6)), ((4, 5), (2, 5, 3)), ((2, 1, 4, 5), (3, 5, 6)), ((5,), (5, 3)),
           ((3, 5), (5,)), ((5,), (5,))]  # fmt: skip
 
@@ -42,7 +52,8 @@ def _cases() -> list[Case]:
     for a, b in STACKS:
         cases.append(Case(f"matmul/{a}{b}", ops.matmul, np.matmul, _normal(a, b), magnitude=_magnitude))
     activations: dict[str | None, Any] = {
-        None: lambda y: y, "relu": lambda y: np.maximum(y, 0), "sigmoid": lambda y: 1 / (1 + np.exp(-y)), "tanh": np.tanh,
+        None: lambda y: y, "relu": lambda y: np.maximum(y, 0), "sigmoid": lambda y: 1 / (1 + np.exp(-y)),
+        "tanh": np.tanh,
     }  # fmt: skip
     for activation, f in activations.items():
         for shape in ((2, 5), (2, 3, 5), (0, 5)):

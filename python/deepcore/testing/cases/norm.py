@@ -35,9 +35,21 @@ def _make(shape: Any, affine: Any, shift: float = 0.0) -> Any:
     return make
 
 
+def _statistics(shape: tuple[int, ...]) -> Any:
+    """Inputs of inference: x, gamma, beta, mean, variance."""
+
+    def make(rng: np.random.Generator) -> Any:
+        vectors = [rng.standard_normal(shape[-1]) for _ in range(3)]
+        return rng.standard_normal(shape), *vectors, rng.uniform(0.5, 2.0, shape[-1])
+
+    return make
+
+
 def _cases() -> list[Case]:
     cases = []
     reason = "differences from the mean lose the digits that x and its mean share"
+    shape: tuple[int, ...]
+    affine: tuple[int, ...] | None
     for shape in ((6, 3), (2, 3, 4, 5), (5, 17), (3, 40, 7, 33), (2000, 16), (700, 130)):
         small = None if int(np.prod(shape)) < 250 else ()
         for affine in (None, (shape[-1],)):
@@ -80,12 +92,9 @@ def _cases() -> list[Case]:
         return (x - mean) / np.sqrt(var + EPSILON) * gamma + beta
 
     for shape in ((2, 3, 4, 5), (5000, 17)):
-        c = shape[-1]
         cases.append(
             Case(f"scale_shift/batch_norm inference {shape}", inference, reference_inference,
-                 lambda rng, shape=shape, c=c: (rng.standard_normal(shape), rng.standard_normal(c),
-                                                rng.standard_normal(c), rng.standard_normal(c),
-                                                rng.uniform(0.5, 2.0, c)),
+                 _statistics(shape),
                  factor=64.0, gradient=None if len(shape) > 2 else ())
         )  # fmt: skip
     return [c for c in cases if c is not None]

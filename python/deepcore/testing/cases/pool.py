@@ -146,10 +146,10 @@ def _cases() -> list[Case]:
     cases.append(Case("max_unpool2d/there and back", there_and_back, reference_back, _normal((2, 4, 6, 3))))
     # Linear in y: squared, so that the second derivative passes through every member of the family.
     index = np.random.default_rng(5).integers(0, 9, (2, 3, 2, 4)).astype(np.uint8)
-    options = {"stride": 2, "padding": (0, 1, 1, 0)}
+    unpooled: dict[str, Any] = {"stride": 2, "padding": (0, 1, 1, 0)}
 
     def unpool(y: Any, i: Any) -> Any:
-        return ops.square(ops.max_unpool2d(y, i, (2, 6, 4, 4), 3, **options))  # type: ignore[arg-type]
+        return ops.square(ops.max_unpool2d(y, i, (2, 6, 4, 4), 3, **unpooled))
 
     def reference_unpool(y: Any, i: Any) -> Any:
         x = np.zeros((2, 9, 7, 4))
@@ -159,8 +159,9 @@ def _cases() -> list[Case]:
 
     cases.append(Case("pool_gather/unpool squared", unpool, reference_unpool,
                       lambda rng: (rng.standard_normal((2, 3, 2, 4)), index)))  # fmt: skip
+    five = windows(5, 3, 2, 1, 1, 1)
     cases.append(Case("average_pool_grad/squared", lambda x: ops.square(ops.avg_pool2d(x, 3, stride=2, padding=1)),
-                      lambda x: reference_pool(x, *[windows(5, 3, 2, 1, 1, 1)] * 2, _mean_padded) ** 2,
+                      lambda x: reference_pool(x, five, five, _mean_padded) ** 2,
                       _normal((2, 5, 5, 3))))  # fmt: skip
     return cases
 

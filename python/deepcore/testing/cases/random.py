@@ -13,8 +13,8 @@ from deepcore.testing.case import Case
 def reference_philox(seed: int, stream: int, blocks: int) -> Any:
     """The words of the first `blocks` Philox4x32-10 blocks of (seed, stream), by the paper's definition."""
     low = np.uint64(0xFFFFFFFF)
-    c = [np.arange(blocks, dtype=np.uint64), np.zeros(blocks, np.uint64), np.full(blocks, stream & 0xFFFFFFFF, np.uint64),
-         np.full(blocks, stream >> 32, np.uint64)]  # fmt: skip
+    c = [np.arange(blocks, dtype=np.uint64), np.zeros(blocks, np.uint64),
+         np.full(blocks, stream & 0xFFFFFFFF, np.uint64), np.full(blocks, stream >> 32, np.uint64)]  # fmt: skip
     k0, k1 = seed & 0xFFFFFFFF, seed >> 32
     for _ in range(10):
         p0, p1 = np.uint64(0xD2511F53) * c[0], np.uint64(0xCD9E8D57) * c[2]
@@ -31,8 +31,9 @@ def _reference_dropout(x: Any, p: float) -> Any:
     return np.where(halves.reshape(x.shape) < keep, x * (65536 / keep if keep else 0.0), 0.0)
 
 
-CASES = [
-    Case(f"dropout/{shape} {p}", lambda x, p=p: ops.dropout(x, p, (7, 3, 0)),
-         lambda x, p=p: _reference_dropout(x, p), lambda rng, shape=shape: (rng.standard_normal(shape),))
-    for shape in ((1,), (3, 5), (130,), (0,)) for p in (0.25, 0.5, 0.9)
-]  # fmt: skip
+def _case(shape: tuple[int, ...], p: float) -> Case:
+    return Case(f"dropout/{shape} {p}", lambda x: ops.dropout(x, p, (7, 3, 0)), lambda x: _reference_dropout(x, p),
+                lambda rng: (rng.standard_normal(shape),))  # fmt: skip
+
+
+CASES = [_case(shape, p) for shape in ((1,), (3, 5), (130,), (0,)) for p in (0.25, 0.5, 0.9)]
