@@ -258,6 +258,8 @@ Array take_capsule(py::object capsule, const char* capsule_name, const char* use
 Array from_dlpack(const py::object& object) {
   py::object capsule = object;
   if (!PyCapsule_CheckExact(object.ptr())) {
+    DC_CHECK(py::hasattr(object, "__dlpack__"), DtypeError, "from_dlpack: expected an object with __dlpack__, got ",
+             py::cast<std::string>(py::str(py::type::of(object))));
     py::object method = object.attr("__dlpack__");
     try {
       capsule = method(py::arg("max_version") = py::make_tuple(1, 0));

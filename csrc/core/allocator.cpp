@@ -114,7 +114,13 @@ void CachingPool::set_cache_limit(uint64_t bytes) {
 namespace {
 // Never destroyed: arrays may outlive static destruction inside the interpreter.
 CachingPool& cpu_pool() {
-  static CachingPool* instance = new CachingPool(Device{}, std::make_unique<CpuAllocator>());
+  static CachingPool* instance = [] {
+    auto* made = new CachingPool(Device{}, std::make_unique<CpuAllocator>());
+    // A fork waits until no thread is inside the pool, or the child would find it locked for ever.
+    pthread_atfork([] { cpu_pool().mutex().lock(); }, [] { cpu_pool().mutex().unlock(); },
+                   [] { cpu_pool().mutex().unlock(); });
+    return made;
+  }();
   return *instance;
 }
 }  // namespace

@@ -45,6 +45,7 @@ class CachingPool {
   // Blocks above the limit go back to the system at once.
   void set_cache_limit(uint64_t bytes);
   static size_t size_class(size_t bytes);
+  std::mutex& mutex() { return mutex_; }  // for the handlers of fork
 
  private:
   Device device_;

@@ -34,7 +34,8 @@ namespace dc {
   X(round)              \
   X(floor)              \
   X(ceil)               \
-  X(step)
+  X(step)               \
+  X(softsign)
 
 // DC_BINARY_OPS(X): y = f(a, b; p0, p1) with broadcasting.
 #define DC_BINARY_OPS(X) \
@@ -54,7 +55,8 @@ namespace dc {
   X(hard_sigmoid_grad)   \
   X(clamp_grad)          \
   X(sigmoid_grad)        \
-  X(tanh_grad)
+  X(tanh_grad)           \
+  X(softsign_grad)
 
 #define DC_COMPARE_OPS(X) \
   X(equal)                \

@@ -63,6 +63,7 @@ DC_FUNCTOR1(round, return DC_ISA::round(x);)
 DC_FUNCTOR1(floor, return DC_ISA::floor(x);)
 DC_FUNCTOR1(ceil, return -DC_ISA::floor(-x);)
 DC_FUNCTOR1(step, return select(gt(x, V::zero()), constant<V>(1), V::zero());)
+DC_FUNCTOR1(softsign, return x / (constant<V>(1) + DC_ISA::abs(x));)
 
 DC_FUNCTOR2(add, return a + b;)
 DC_FUNCTOR2(subtract, return a - b;)
@@ -93,6 +94,10 @@ DC_FUNCTOR2(hard_sigmoid_grad, {
 DC_FUNCTOR2(clamp_grad, return select(ge(b, p0), select(le(b, p1), a, V::zero()), V::zero());)
 DC_FUNCTOR2(sigmoid_grad, return a * b * (constant<V>(1) - b);)
 DC_FUNCTOR2(tanh_grad, return a * fnma(b, b, constant<V>(1));)
+DC_FUNCTOR2(softsign_grad, {
+  const V r = constant<V>(1) / (constant<V>(1) + DC_ISA::abs(b));
+  return a * r * r;
+})
 
 #undef DC_FUNCTOR1
 #undef DC_FUNCTOR2

@@ -96,7 +96,7 @@ def test_top_level_help_and_version(capsys: Capture) -> None:
         assert done.value.code == 0
     text = capsys.readouterr().out
     for name in ("quickstart", "train", "eval", "predict", "bench", "data", "info"):
-        assert re.search(rf"^ +{name} +\w", text, re.MULTILINE)
+        assert re.search(rf"^ +{name}\s+\w", text, re.MULTILINE)
     assert f"deepcore {dc.__version__}" in text
 
 

@@ -114,6 +114,7 @@ def _arg_extreme(name: str, x: Tensor, axis: int | None, keepdims: bool) -> Tens
     if axis is None:
         flat = _arg_extreme(name, reshape(x, -1), 0, False)
         return reshape(flat, (1,) * x.ndim) if keepdims else flat
+    axis = _axis(name, x, axis)
     if x.dtype not in ("float32", "float64"):
         found = getattr(np, name)(x.numpy(), axis=axis, keepdims=keepdims)
         return Tensor(_C.from_numpy(np.asarray(found, dtype=np.int64)))

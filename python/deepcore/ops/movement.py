@@ -186,6 +186,8 @@ def contiguous(x: Tensor) -> Tensor:
 
 def narrow(x: Tensor, axis: int, start: int, size: int) -> Tensor:
     """x[..., start:start + size, ...] along one axis. A view."""
+    if not -x.ndim <= axis < x.ndim:
+        raise ArgumentError(f"narrow: expected an axis in [{-x.ndim}, {x.ndim}), got {axis}")
     axis %= x.ndim
     starts, sizes = [0] * x.ndim, list(x.shape)
     starts[axis], sizes[axis] = start, size

@@ -21,8 +21,12 @@ def _axes(axis: Axes) -> tuple[int, ...] | None:
 
 
 def _kept(shape: tuple[int, ...], axes: tuple[int, ...] | None) -> tuple[int, ...]:
-    """`shape` with the reduced axes of size 1."""
-    reduced = range(len(shape)) if axes is None else [a % len(shape) for a in axes]
+    """`shape` with the reduced axes of size 1. ArgumentError for an axis that is not there."""
+    rank = len(shape)
+    for a in axes or ():
+        if not -rank <= a < rank:
+            raise ArgumentError(f"reduction: expected axes in [{-rank}, {rank}), got {axes} for shape {shape}")
+    reduced = range(rank) if axes is None else [a % rank for a in axes]
     return tuple(1 if i in reduced else n for i, n in enumerate(shape))
 
 
@@ -75,6 +79,7 @@ def _reduction(op: Primitive, x: Tensor, axis: Axes, keepdims: bool) -> Tensor:
 def sum(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """Sum over `axis` (an int, several, or None for all). Integers and bool are summed in int64."""
     if x.dtype not in ("float32", "float64"):
+        _kept(x.shape, _axes(axis))
         values = x.numpy().sum(axis=_axes(axis), keepdims=keepdims, dtype=np.int64)
         return Tensor(_C.from_numpy(np.asarray(values)))
     return _reduction(_sum, x, axis, keepdims)
