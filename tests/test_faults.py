@@ -1,4 +1,4 @@
-"""What goes wrong around a program: forks, threads, memory, files, foreign arrays. Each case ends well or in a typed error."""
+"""What goes wrong around a program: forks, threads, memory, files, foreign arrays: no crash, typed errors."""
 
 from __future__ import annotations
 
@@ -334,8 +334,8 @@ def _tampered(arrays: dict[str, Any], meta: dict[str, Any], change: str) -> None
 
 @pytest.mark.parametrize(
     "change",
-    ["class", "kind", "option", "hidden", "activation", "missing weight", "unknown weight", "shape", "no history", "params",
-     "classes"],
+    ["class", "kind", "option", "hidden", "activation", "missing weight", "unknown weight", "shape", "no history",
+     "params", "classes"],
 )  # fmt: skip
 def test_tampered_model(change: str, classifier: dc.MLPClassifier, tmp_path: Path) -> None:
     path = tmp_path / "m"

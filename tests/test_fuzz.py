@@ -75,7 +75,7 @@ def test_crashes_are_found_and_the_rest_goes_on(
             os.abort()
         return x
 
-    tallies, findings = run(monkeypatch, crash)
+    _, findings = run(monkeypatch, crash)
     assert findings and all(f["what"].startswith("died with status") for f in findings)
     assert "Fatal Python error: Aborted" in capfd.readouterr().err
     for finding in findings:

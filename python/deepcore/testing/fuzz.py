@@ -222,7 +222,8 @@ def _kind_of(annotation: str) -> str:
         "str": "str", "Sequence[int]": "ints", "int | Sequence[int]": "int or ints", "Window": "int or ints",
         "int | str | Sequence[int]": "int or ints", "Axes": "int or ints?", "DTypeLike": "dtype", "object": "dtype",
         "Any": "index", "Key": "seed", "tuple[int, int, int]": "seed", "tuple[int, int]": "ints",
-        "Sequence[Tensor]": "list tensor", "Sequence[Array]": "list array", "Sequence[Sequence[Array]]": "list list array",
+        "Sequence[Tensor]": "list tensor", "Sequence[Array]": "list array",
+        "Sequence[Sequence[Array]]": "list list array",
         "Sequence[tuple[int, int]]": "pairs", "float | Sequence[float]": "float", "PoolOptions": "options",
         "StepOptions": "step", "numpy.ndarray": "ndarray", "float | Tensor": "float",
     }  # fmt: skip
@@ -269,15 +270,16 @@ def _reduced(arguments: Arguments) -> tuple[int, ...]:
 
 _UNARY = ("absolute", "ceil", "clamp", "cos", "elu", "erf", "exp", "expm1", "floor", "gelu", "hard_sigmoid",
           "isfinite", "leaky_relu", "log", "log1p", "log_softmax", "negative", "reciprocal", "relu", "round", "rsqrt",
-          "sigmoid", "sign", "silu", "sin", "softmax", "softplus", "softsign", "sqrt", "square", "step", "tanh", "astype",
-          "contiguous", "cumsum", "flip", "layer_norm", "instance_norm", "group_norm", "batch_norm", "dropout")  # fmt: skip
+          "sigmoid", "sign", "silu", "sin", "softmax", "softplus", "softsign", "sqrt", "square", "step", "tanh",
+          "astype", "contiguous", "cumsum", "flip", "layer_norm", "instance_norm", "group_norm", "batch_norm",
+          "dropout")  # fmt: skip
 _BINARY = ("add", "divide", "equal", "greater", "greater_equal", "less", "less_equal", "maximum", "minimum",
            "multiply", "not_equal", "power", "subtract")  # fmt: skip
 _REDUCTIONS = ("sum", "mean", "var", "max", "min", "prod", "norm", "logsumexp")
 
 
 def targets() -> list[Target]:
-    """Every public operation, tensor constructor, random source and array function, with good arguments from the cases."""
+    """Every public operation, constructor, random source and array function, with good arguments from the cases."""
     found = []
     for name in ops.__all__:
         target = _signature_target("ops." + name, getattr(ops, name), **({"key": "index"} if name == "getitem" else {}))
@@ -527,7 +529,7 @@ def _describe(value: Any) -> str:
 
 
 def _limit_memory() -> None:
-    """Let a request for too much memory fail, as it must on a machine with less (AddressSanitizer has its own limit)."""
+    """Let a request for too much memory fail, as on a machine with less (AddressSanitizer has its own limit)."""
     with open("/proc/self/status") as file:
         used = next(int(line.split()[1]) << 10 for line in file if line.startswith("VmSize"))
     if used < 1 << 40:
