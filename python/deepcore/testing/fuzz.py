@@ -102,7 +102,7 @@ def _ndarray(rng: Rng, shape: Sequence[int] | None = None, dtype: str | None = N
         return _values(rng, shape, dtype)
     axis = int(rng.integers(len(shape)))
     if layout == 0:
-        return _values(rng, shape[::-1], dtype).T
+        return np.transpose(_values(rng, shape[::-1], dtype))
     if layout in (1, 2):
         wide = _values(rng, (*shape[:axis], shape[axis] * 2 + 1, *shape[axis + 1 :]), dtype)
         return wide[(slice(None),) * axis + (slice(1, None, 2),)]
@@ -166,7 +166,8 @@ def draw(rng: Rng, kind: str, shape: Sequence[int]) -> Any:
         return [draw(rng, kind[5:], shape) for _ in range(rng.integers(0, 4))]
     if kind == "options":
         sizes = [tuple(int(n) for n in rng.integers(low, 4, k)) for low, k in ((1, 2), (1, 2), (0, 4), (1, 2))]
-        return _C.PoolOptions(*(s if rng.random() < 0.9 else _ints(rng) for s in sizes), ())
+        window, stride, padding, dilation = (s if rng.random() < 0.9 else _ints(rng) for s in sizes)
+        return _C.PoolOptions(window, stride, padding, dilation, ())
     if kind == "step":
         return _C.StepOptions(_float(rng), _float(rng), _float(rng), _float(rng))
     return _SIMPLE[kind](rng)
