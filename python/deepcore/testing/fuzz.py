@@ -104,7 +104,7 @@ def _ndarray(rng: Rng, shape: Sequence[int] | None = None, dtype: str | None = N
         return _values(rng, shape, dtype)
     axis = int(rng.integers(len(shape)))
     if layout == 0:
-        return _values(rng, shape[::-1], dtype).T
+        return np.transpose(_values(rng, shape[::-1], dtype))
     if layout in (1, 2):
         wide = _values(rng, (*shape[:axis], shape[axis] * 2 + 1, *shape[axis + 1 :]), dtype)
         return wide[(slice(None),) * axis + (slice(1, None, 2),)]
