@@ -68,7 +68,7 @@ class Pool {
     return true;
   }
 
-  // Ends the workers of a pool that is being replaced. The object itself stays: workers may still look at it.
+  // Ends the workers of a pool that is being replaced.
   void stop() {
     std::lock_guard lock(mutex_);
     stopping_.store(true);
@@ -101,6 +101,8 @@ class Pool {
     }
   }
 
+  friend void retire(Pool*);
+  Pool* next_retired_ = nullptr;
   std::mutex mutex_;
   Job job_;
   std::atomic<bool> open_{false};
@@ -125,9 +127,17 @@ std::mutex pool_mutex;
 std::atomic<Pool*> current_pool{nullptr};
 std::atomic<int> current_threads{0};
 
-// The child of a fork has no workers: it forgets the pool (leaked on purpose, its locks may be held).
+// Pools that were replaced stay: their last workers may still look at them. The list keeps them known to leak checkers.
+std::atomic<Pool*> retired_pools{nullptr};
+void retire(Pool* pool) {
+  pool->next_retired_ = retired_pools.load();
+  while (!retired_pools.compare_exchange_weak(pool->next_retired_, pool)) {
+  }
+}
+
+// The child of a fork has no workers: it gives up the pool, whose locks may be held.
 void forget_pool_in_child() {
-  current_pool.store(nullptr);
+  if (Pool* old = current_pool.exchange(nullptr)) retire(old);
   inside_parallel = false;
   new (&pool_mutex) std::mutex;
 }
@@ -159,7 +169,10 @@ void set_thread_count(int threads) {
   std::lock_guard lock(pool_mutex);
   if (threads == thread_count()) return;
   current_threads.store(threads);
-  if (Pool* old = current_pool.exchange(nullptr)) old->stop();
+  if (Pool* old = current_pool.exchange(nullptr)) {
+    old->stop();
+    retire(old);
+  }
 }
 
 void parallel_run(Context&, int64_t tasks, void (*function)(void*, int64_t), void* argument) {

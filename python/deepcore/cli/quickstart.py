@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("--output", default="deepcore-quickstart", metavar="DIR",
                         help="folder for model and report (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--epochs", type=int, default=40, help="passes over the data (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=60, help="passes over the data (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print the result as one line of JSON")
     parser.set_defaults(run=run)
@@ -34,8 +34,8 @@ def run(options: argparse.Namespace) -> int:
         flush=True,
     )
     classifier = ImageClassifier(
-        "lenet5", augment={"shift": 1, "rotate": 8.0}, learning_rate=2e-3, label_smoothing=0.05, epochs=options.epochs,
-        random_state=options.seed, verbose=True, validation_fraction=0.1,
+        "lenet5", augment={"shift": 1, "rotate": 8.0}, dropout=0.3, learning_rate=2e-3, label_smoothing=0.05,
+        epochs=options.epochs, random_state=options.seed, verbose=True, validation_fraction=0.1,
     )  # fmt: skip
     started = time.perf_counter()
     classifier.fit(x_train, y_train)
