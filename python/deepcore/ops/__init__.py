@@ -156,6 +156,6 @@ __all__ = [
     "multiply", "narrow", "negative", "norm", "not_equal", "one_hot", "pad", "power", "prod", "reciprocal", "relu",
     "reshape", "resize", "round", "rsqrt", "scatter_add", "sigmoid", "sign", "silu", "sin", "softmax",
     "softmax_cross_entropy", "softplus", "softsign", "sort", "split", "spread2d", "sqrt", "square", "squeeze", "stack",
-    "step", "subtract", "sum", "sum_pool2d", "swap_axes", "take", "take_along", "tanh", "top_k", "transpose", "upsample",
-    "var", "where",
+    "step", "subtract", "sum", "sum_pool2d", "swap_axes", "take", "take_along", "tanh", "top_k", "transpose",
+    "upsample", "var", "where",
 ]  # fmt: skip
