@@ -107,7 +107,8 @@ def _ndarray(rng: Rng, shape: Sequence[int] | None = None, dtype: str | None = N
         return np.transpose(_values(rng, shape[::-1], dtype))
     if layout in (1, 2):
         wide = _values(rng, (*shape[:axis], shape[axis] * 2 + 1, *shape[axis + 1 :]), dtype)
-        return wide[(slice(None),) * axis + (slice(1, None, 2),)]
+        spaced: np.ndarray[Any, Any] = wide[(slice(None),) * axis + (slice(1, None, 2),)]
+        return spaced
     if layout in (3, 4):
         return np.flip(_values(rng, shape, dtype), axis)
     if layout == 5:
