@@ -151,8 +151,8 @@ Array linear(const Array& x0, const Array& w0, const std::optional<Array>& bias0
     }
     Array y(shape, x.dtype(), x.device());
     if (y.size() > 0)
-      kernel.gemm(s, x.data<T>(), w.data<T>(), panels, bias ? bias->template data<T>() : nullptr,
-                        y.template data<T>(), context(x.device()));
+      kernel.gemm(s, x.data<T>(), w.data<T>(), panels, bias ? bias->template data<T>() : nullptr, y.template data<T>(),
+                  context(x.device()));
     return y;
   });
 }

@@ -10,7 +10,6 @@ from deepcore.nn.module import Module, Parameter
 from deepcore.ops.matmul import PackedWeight, linear_packed
 from deepcore.tensor import Tensor, full
 
-
 PACKED_ROWS = 256  # with more rows, packing costs less than a tenth of the product
 
 
