@@ -53,6 +53,7 @@ def generate() -> str:
     text = re.sub(r"^__all__.*\n", "", text, flags=re.MULTILINE)
     for pattern, spelling in SPELLINGS:
         text = re.sub(pattern, spelling, text)
+    text = re.sub(r"^__version__: str = .*$", "__version__: str", text, flags=re.MULTILINE)
     if "__version__" not in text:
         text = "__version__: str\n" + text
     imports = [

@@ -20,6 +20,9 @@ Conv2dShape conv_shape(const char* op, const Dims& x, const Dims& w, const ConvO
            ": expected x (n, h, w, c) and filters (k, r, s, c / groups), got ", x, " and ", w);
   DC_CHECK(o.stride.size() == 2 && o.dilation.size() == 2 && o.padding.size() == 4, ArgumentError, op,
            ": expected two strides, two dilations and four paddings");
+  for (const Dims* shape : {&x, &w})
+    for (int64_t size : *shape)  // keeps every sum and product of a size and an option in 64 bits
+      DC_CHECK(size >= 0 && size < (int64_t{1} << 40), ShapeError, op, ": expected sizes in [0, 2^40), got ", *shape);
   for (int i = 0; i < 2; ++i)
     DC_CHECK(o.stride[i] >= 1 && o.dilation[i] >= 1 && o.stride[i] < (1 << 20) && o.dilation[i] < (1 << 20),
              ArgumentError, op, ": expected stride and dilation >= 1, got ", o.stride, " and ", o.dilation);
@@ -27,7 +30,7 @@ Conv2dShape conv_shape(const char* op, const Dims& x, const Dims& w, const ConvO
     DC_CHECK(p >= 0 && p < (1 << 20), ArgumentError, op, ": expected padding >= 0, got ", o.padding);
   DC_CHECK(o.groups >= 1 && x[3] % o.groups == 0 && w[0] % o.groups == 0, ShapeError, op, ": groups ", o.groups,
            " do not divide the channels of x ", x, " and filters ", w);
-  DC_CHECK(w[3] * o.groups == x[3], ShapeError, op, ": expected filters with ", x[3] / o.groups, " input channels (x ",
+  DC_CHECK(w[3] == x[3] / o.groups, ShapeError, op, ": expected filters with ", x[3] / o.groups, " input channels (x ",
            x, ", groups ", o.groups, "), got ", w);
   DC_CHECK(w[1] >= 1 && w[2] >= 1, ShapeError, op, ": expected filters of at least 1 x 1, got ", w);
   Conv2dShape s{};

@@ -92,7 +92,31 @@ Array matmul(const Array& a0, const Array& b0) {
   });
 }
 
-Array linear(const Array& x0, const Array& w0, const std::optional<Array>& bias0, Activation activation) {
+namespace {
+// The product x w^T of `linear`, but for the sizes and strides of x.
+MatmulShape weight_shape(const Array& w) {
+  MatmulShape s{};
+  s.k = w.shape(1);
+  s.n = w.shape(0);
+  set_strides(w, &s.b_col, &s.b_row);
+  return s;
+}
+}  // namespace
+
+Array pack_linear(const Array& w0) {
+  DC_CHECK(w0.ndim() == 2, ShapeError, "pack_linear: expected w (k, c), got ", w0.shape());
+  const Array w = gemm_operand(w0);
+  const MatmulShape s = weight_shape(w);
+  return dispatch_float("pack_linear", w.dtype(), [&]<class T>(T) {
+    const auto& kernel = *kernels<T>(w.device()).matmul;
+    Array packed({kernel.packed_b_size(s.k, s.n)}, w.dtype(), w.device());
+    if (packed.size() > 0) kernel.pack_b(s, w.data<T>(), packed.template data<T>(), context(w.device()));
+    return packed;
+  });
+}
+
+Array linear(const Array& x0, const Array& w0, const std::optional<Array>& bias0, Activation activation,
+             const std::optional<Array>& packed) {
   DC_CHECK(w0.ndim() == 2 && x0.ndim() >= 1 && x0.shape(x0.ndim() - 1) == w0.shape(1), ShapeError,
            "linear: expected x (..., c) and w (k, c), got ", x0.shape(), " and ", w0.shape());
   check_same_dtype("linear", x0, w0);
@@ -103,26 +127,32 @@ Array linear(const Array& x0, const Array& w0, const std::optional<Array>& bias0
     check_same_dtype("linear", x0, *bias0);
     check_same_device("linear", x0, *bias0);
   }
-  const Array x = contiguous(x0), w = gemm_operand(w0);
+  const Array x = contiguous(x0), w = packed ? w0 : gemm_operand(w0);
   const std::optional<Array> bias = bias0 ? std::optional(contiguous(*bias0)) : std::nullopt;
-  MatmulShape s{};
-  s.k = w.shape(1);
-  s.n = w.shape(0);
+  MatmulShape s = weight_shape(w);
   s.m = 1;
   for (int d = 0; d + 1 < x.ndim(); ++d) s.m *= x.shape(d);
   s.a_row = s.k;
   s.a_col = 1;
-  set_strides(w, &s.b_col, &s.b_row);
   s.c_row = s.n;
   s.activation = activation;
   Dims shape = x.shape();
   shape[shape.size() - 1] = s.n;
   return dispatch_float("linear", x.dtype(), [&]<class T>(T) {
+    const auto& kernel = *kernels<T>(x.device()).matmul;
+    const T* panels = nullptr;
+    if (packed) {
+      check_same_dtype("linear", x, *packed);
+      check_same_device("linear", x, *packed);
+      const Dims expected{kernel.packed_b_size(s.k, s.n)};
+      DC_CHECK(packed->shape() == expected && packed->is_contiguous(), ShapeError, "linear: expected packed weights ",
+               expected, ", got ", packed->shape());
+      panels = packed->template data<T>();
+    }
     Array y(shape, x.dtype(), x.device());
     if (y.size() > 0)
-      kernels<T>(x.device())
-          .matmul->gemm(s, x.data<T>(), w.data<T>(), nullptr, bias ? bias->template data<T>() : nullptr,
-                        y.template data<T>(), context(x.device()));
+      kernel.gemm(s, x.data<T>(), w.data<T>(), panels, bias ? bias->template data<T>() : nullptr, y.template data<T>(),
+                  context(x.device()));
     return y;
   });
 }

@@ -10,6 +10,10 @@ namespace dc::ops {
 // (..., m, k) x (..., k, n) -> (..., m, n); leading axes broadcast. Transposed views are read in place.
 Array matmul(const Array& a, const Array& b);
 // activation(x w^T + bias): x (..., c), w (k, c), bias (k) -> (..., k), one pass.
-Array linear(const Array& x, const Array& w, const std::optional<Array>& bias, Activation activation);
+// `packed`: null, or pack_linear(w) made on this instruction set, which then stands for w.
+Array linear(const Array& x, const Array& w, const std::optional<Array>& bias, Activation activation,
+             const std::optional<Array>& packed = std::nullopt);
+// w (k, c) as the tiles of the GEMM read it: worth keeping where one w meets many small x.
+Array pack_linear(const Array& w);
 
 }  // namespace dc::ops

@@ -196,8 +196,9 @@ int64_t first_not_finite(const Arrays& arrays) {
 void max_norm(const Array& w, int64_t outer, int64_t units, int64_t inner, double limit) {
   DC_CHECK(limit > 0 && std::isfinite(limit), ArgumentError, "max_norm: expected a positive limit, got ", limit);
   DC_CHECK(w.is_contiguous() && !w.storage()->readonly(), ArgumentError, "max_norm: expected a plain writable array");
-  DC_CHECK(outer * units * inner == w.size(), ShapeError, "max_norm: ", outer, " x ", units, " x ", inner,
-           " does not cover ", w.shape());
+  DC_CHECK(count({outer, units, inner}) == w.size(), ShapeError, "max_norm: expected sizes that cover ", w.shape(),
+           ", got ", outer, " x ", units, " x ", inner);
+  if (w.size() == 0) return;
   dispatch_float("max_norm", w.dtype(), [&]<class T>(T) {
     kernels<T>(w.device())
         .optim->max_norm(outer, units, inner, static_cast<T>(limit), w.data<T>(), context(w.device()));

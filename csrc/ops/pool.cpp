@@ -8,6 +8,7 @@ namespace dc::ops {
 namespace {
 
 constexpr int64_t kLargest = 1 << 20;
+constexpr int64_t kMostPixels = int64_t{1} << 40;  // keeps every sum and product of a size and an option in 64 bits
 
 // Windows along one axis; every one must hold at least one pixel.
 int64_t outputs_of(const char* op, int64_t size, int64_t before, int64_t after, int64_t window, int64_t stride,
@@ -16,17 +17,22 @@ int64_t outputs_of(const char* op, int64_t size, int64_t before, int64_t after, 
   DC_CHECK(size + before + after >= span, ShapeError, op, ": expected an image of at least ", span,
            " rows and columns per window with its padding, got ", size, " + ", before, " + ", after);
   const int64_t outputs = (size + before + after - span) / stride + 1;
-  for (int64_t o = 0; before + after > 0 && o < outputs; ++o) {
+  const auto check = [&](int64_t o) {
     const int64_t origin = o * stride - before;
     const int64_t first = origin >= 0 ? origin : origin + (-origin + dilation - 1) / dilation * dilation;
     DC_CHECK(first < size && first <= origin + span - 1, ArgumentError, op, ": padding ", before, ", ", after,
              " leaves window ", o, " of ", window, " without a pixel of the ", size);
-  }
+  };
+  // Only windows that reach into the padding can be empty.
+  for (int64_t o = 0; o < outputs && o * stride < before; ++o) check(o);
+  for (int64_t o = outputs - 1; o >= 0 && o * stride - before + span > size; --o) check(o);
   return outputs;
 }
 
 PoolShape pool_shape(const char* op, const Dims& x, const PoolOptions& o) {
   DC_CHECK(x.size() == 4, ShapeError, op, ": expected x (n, h, w, c), got ", x);
+  for (int64_t size : x)
+    DC_CHECK(size >= 0 && size < kMostPixels, ShapeError, op, ": expected sizes in [0, 2^40), got ", x);
   PoolShape s{};
   s.n = x[0], s.h = x[1], s.w = x[2], s.c = x[3];
   if (o.outputs.size() > 0) {

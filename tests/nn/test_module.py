@@ -150,3 +150,23 @@ def test_bad_arguments() -> None:
         nn.Linear(2, 2, init="magic")
     with pytest.raises(ArgumentError, match="forward method"):
         nn.Module()(1)
+
+
+def test_packed_weights_are_kept_and_follow_changes(isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from deepcore import _C
+
+    packs: list[int] = []
+    pack = _C.pack_linear
+    monkeypatch.setattr(_C, "pack_linear", lambda w: (packs.append(1), pack(w))[1])
+    layer = nn.Linear(33, 45, activation="tanh", seed=0)
+    layer.eval()
+    x = dc.tensor(np.random.default_rng(0).standard_normal((20, 33)).astype(np.float32))
+    with dc.no_grad():
+        first, again = layer(x).numpy(), layer(x).numpy()
+        assert len(packs) == 1
+        np.testing.assert_array_equal(first, again)
+        np.testing.assert_array_equal(first, ops.linear(x, layer.weight, layer.bias, "tanh").numpy())
+        layer.load_state_dict({k: 2 * v for k, v in layer.state_dict().items()})
+        changed = layer(x).numpy()
+        assert len(packs) == 2
+        np.testing.assert_array_equal(changed, ops.linear(x, layer.weight, layer.bias, "tanh").numpy())

@@ -12,11 +12,11 @@ from deepcore.tensor import Tensor
 
 
 class Activation(Module):
-    """A function by name ('relu', 'leaky_relu', 'elu', 'gelu', 'silu', 'sigmoid', 'tanh', 'softplus', 'hard_sigmoid',
-    'softmax', 'log_softmax', 'identity') or any function of one tensor."""
+    """A function by name ('relu', 'leaky_relu', 'elu', 'gelu', 'silu', 'sigmoid', 'tanh', 'softplus', 'softsign',
+    'hard_sigmoid', 'softmax', 'log_softmax', 'identity') or any function of one tensor."""
 
-    NAMES = ("relu", "leaky_relu", "elu", "gelu", "silu", "sigmoid", "tanh", "softplus", "hard_sigmoid", "softmax",
-             "log_softmax")  # fmt: skip
+    NAMES = ("relu", "leaky_relu", "elu", "gelu", "silu", "sigmoid", "tanh", "softplus", "softsign", "hard_sigmoid",
+             "softmax", "log_softmax")  # fmt: skip
 
     def __init__(self, function: str | Callable[[Tensor], Tensor]) -> None:
         super().__init__()

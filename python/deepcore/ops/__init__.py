@@ -43,6 +43,7 @@ from deepcore.ops.elementwise import (
     silu,
     sin,
     softplus,
+    softsign,
     sqrt,
     square,
     step,
@@ -154,7 +155,8 @@ __all__ = [
     "max_pool2d_with_index", "max_unpool2d", "maximum", "maxout", "mean", "min", "minimum", "mixup", "mse_loss",
     "multiply", "narrow", "negative", "norm", "not_equal", "one_hot", "pad", "power", "prod", "reciprocal", "relu",
     "reshape", "resize", "round", "rsqrt", "scatter_add", "sigmoid", "sign", "silu", "sin", "softmax",
-    "softmax_cross_entropy", "softplus", "sort", "split", "spread2d", "sqrt", "square", "squeeze", "stack", "step",
-    "subtract", "sum", "sum_pool2d", "swap_axes", "take", "take_along", "tanh", "top_k", "transpose", "upsample",
+    "softmax_cross_entropy", "softplus", "softsign", "sort", "split", "spread2d", "sqrt", "square", "squeeze", "stack",
+    "step", "subtract", "sum", "sum_pool2d", "swap_axes", "take", "take_along", "tanh", "top_k", "transpose",
+    "upsample",
     "var", "where",
 ]  # fmt: skip

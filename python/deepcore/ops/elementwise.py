@@ -317,11 +317,21 @@ def _silu_second(c: Tensor, y: Tensor, g: Tensor, x: Tensor) -> Tensor:
 
 _silu = _with_grad("silu", saves="x", second=_silu_second)
 
+
+def _softsign_second(c: Tensor, y: Tensor, g: Tensor, x: Tensor) -> Tensor:
+    # d/dx 1 / (1 + |x|)^2 = -2 sign(x) / (1 + |x|)^3, written without sign, which has no derivative
+    slope = 2.0 * c * g * power(absolute(x) + 1.0, -3.0)
+    return where(greater(x, 0), -slope, where(less(x, 0), slope, 0.0))
+
+
+_softsign = _with_grad("softsign", saves="x", second=_softsign_second)
+
 relu: Unary = _public(_relu, "max(x, 0); derivative 0 at 0 (Nair and Hinton, 2010).")
 sigmoid: Unary = _public(_sigmoid, "1 / (1 + e^-x).")
 tanh: Unary = _public(_tanh, "Hyperbolic tangent.")
 gelu: Unary = _public(_gelu, "x Phi(x), Phi the normal distribution function (Hendrycks and Gimpel, 2016).")
 silu: Unary = _public(_silu, "x sigmoid(x) (Elfwing et al., 2017).")
+softsign: Unary = _public(_softsign, "x / (1 + |x|); NaN at infinity (Bergstra et al., 2009).")
 
 
 def absolute(x: ArrayLike) -> Tensor:

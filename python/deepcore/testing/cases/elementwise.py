@@ -45,6 +45,7 @@ UNARY: dict[str, tuple[Any, Any, float | None]] = {
     "elu": (lambda x: ops.elu(x, 1.5), lambda x: np.where(x < 0, 1.5 * np.expm1(np.minimum(x, 0)), x), None),
     "gelu": (ops.gelu, lambda x: 0.5 * x * (1 + _erf(x / math.sqrt(2))), None),
     "silu": (ops.silu, lambda x: x * _sigmoid(x), None),
+    "softsign": (ops.softsign, lambda x: x / (1 + np.abs(x)), None),
     "hard_sigmoid": (ops.hard_sigmoid, lambda x: np.clip(0.2 * x + 0.5, 0, 1), None),
     "clamp": (lambda x: ops.clamp(x, -1.05, 2.05), lambda x: np.clip(x, -1.05, 2.05), None),
 }
