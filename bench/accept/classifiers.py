@@ -57,7 +57,7 @@ def _cnn(context: Context, split: Split, preset: str, **options: Any) -> tuple[f
 
 def _error(result: tuple[float, dict[str, Any]]) -> Result:
     """The test error in percent in place of the accuracy."""
-    return 100 * (1 - result[0]), {**result[1], "accuracy": result[0]}
+    return round(100 * (1 - result[0]), 6), {**result[1], "accuracy": result[0]}
 
 
 @figure("mlp-mnist-quick", metric="test error, %", target=2.0, better="low", seconds=60)
