@@ -153,12 +153,13 @@ def test_number_of_threads_is_checked(count: Any) -> None:
         lambda: dc.random.uniform((2**30, 2**28)),
         lambda: dc.arange(2**50),
         lambda: ops.pad(dc.ones((1, 1)), [(2**28, 0), (2**30, 0)]),
+        lambda: ops.affine_grid(dc.ones((1, 2, 3)), (2**28, 2**28)),
         lambda: ops.one_hot(dc.zeros(2**10, dtype="int64"), 2**50),
         lambda: ops.contiguous(ops.broadcast_to(dc.ones((1, 1)), (2**30, 2**28))),
         lambda: ops.add(ops.broadcast_to(dc.ones(1), (2**58,)), 1.0),
         lambda: dc.ones((2**15, 1)) @ ops.broadcast_to(dc.ones(1), (1, 2**43)),
     ],
-    ids=["zeros", "ones", "uniform", "arange", "pad", "one_hot", "contiguous", "add", "matmul"],
+    ids=["zeros", "ones", "uniform", "arange", "pad", "affine_grid", "one_hot", "contiguous", "add", "matmul"],
 )
 def test_more_memory_than_there_is(request_: Callable[[], Any]) -> None:
     gc.collect()

@@ -21,8 +21,8 @@ from deepcore.testing.fuzz import Target
 
 
 def test_every_function_with_random_arguments() -> None:
-    """300 calls of each; the long run is `python -m deepcore.testing.fuzz --count 20000`."""
-    command = [sys.executable, "-W", "ignore", "-m", "deepcore.testing.fuzz", "--count", "300", "--seed", "1", "--json"]
+    """200 calls of each; the long run is `python -m deepcore.testing.fuzz --count 20000`."""
+    command = [sys.executable, "-W", "ignore", "-m", "deepcore.testing.fuzz", "--count", "200", "--seed", "1", "--json"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.stdout, done.stderr
     result = json.loads(done.stdout)
@@ -35,7 +35,7 @@ def test_every_function_with_random_arguments() -> None:
     assert bound - names == {"_C." + name for name in fuzz.SKIPPED}
     for name, tally in result["tallies"].items():
         assert tally["returned"] > 0, f"{name} refused all arguments"
-        assert sum(tally.values()) == 300
+        assert sum(tally.values()) == 200
 
 
 def run(monkeypatch: pytest.MonkeyPatch, function: Callable[..., Any], count: int = 60, **options: Any) -> Any:
@@ -87,7 +87,7 @@ def test_hangs_are_found(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
     monkeypatch.setattr(fuzz, "HANG_SECONDS", 1.0)
     _, findings = run(monkeypatch, lambda x: time.sleep(60), count=1)
     assert [f["what"] for f in findings] == ["hung"]
-    assert "sleep" in capfd.readouterr().err or findings
+    assert "Fatal Python error: Aborted" in capfd.readouterr().err
 
 
 def test_calls_can_be_repeated_alone() -> None:
@@ -118,10 +118,23 @@ def test_calls_can_be_repeated_alone() -> None:
         lambda: ops.reshape(dc.ones(4), 2**64),
         lambda: dc.zeros((3, 2**63)),
         lambda: dc.from_dlpack("text"),
+        lambda: ops.transpose(dc.ones((2, 3)), -2, -3),
+        lambda: ops.split(dc.ones((0, 2)), 2**63),
+        lambda: dc.tensor(np.zeros(3, "complex64"), dtype="float32"),
+        lambda: dc.tensor(np.zeros(3, "datetime64[s]"), dtype="U3"),
+        lambda: _C.max_norm(_C.full((7, 0, 5), 1.0, "float32", "cpu"), 6, 2, 2**62, 1.0),
+        lambda: _C.pool_scatter(
+            _C.full((0, 1, 1, 1), 1.0, "float32", "cpu"),
+            _C.full((0, 1, 1, 1), 0, "uint8", "cpu"),
+            (0, 2**62, 4, 1),
+            _C.PoolOptions((2, 2), (2, 2), (1, 1, 1, 1), (1, 1), ()),
+        ),
+        lambda: ops.conv2d(ops.broadcast_to(dc.ones((0, 1, 1, 1)), (0, 2**62, 1, 1)), dc.ones((1, 1, 1, 1)), padding=9),
     ],
 )
 def test_refused_with_a_typed_error(call: Callable[[], Any]) -> None:
-    with pytest.raises(Error, match="expected"):
+    """Once wrong exceptions, a crash, a hang."""
+    with pytest.raises(Error, match=r"expected|more than|cannot"):
         call()
 
 

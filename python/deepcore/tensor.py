@@ -9,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from deepcore import _C
-from deepcore.errors import GradientError, ShapeError
+from deepcore.errors import DtypeError, GradientError, ShapeError
 
 if TYPE_CHECKING:
     from deepcore.autograd import Node
 
 DTypeLike = npt.DTypeLike
+DTYPES = ("float32", "float64", "int32", "int64", "uint8", "bool")
 ArrayLike = Any  # Tensor, numpy array, number, nested sequence, or an object with __dlpack__ or the buffer protocol
 
 
@@ -261,6 +262,8 @@ def tensor(
         if dtype is None and not isinstance(data, (np.ndarray, np.generic)) and values.dtype == np.float64:
             dtype = "float32"
         if dtype is not None:
+            if values.dtype.kind not in "biuf" or np.dtype(dtype).name not in DTYPES:
+                raise DtypeError(f"tensor: expected numbers as {', '.join(DTYPES)}, got {values.dtype} as {dtype}")
             values = values.astype(dtype, copy=False)
         array = _C.from_numpy(values)
         # np.asarray of a foreign object may share its memory; only a list or number is ours already.

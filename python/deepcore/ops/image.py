@@ -122,7 +122,7 @@ def affine_grid(theta: Tensor, size: int | Sequence[int], *, align_corners: bool
             return np.linspace(-1.0, 1.0, n) if n > 1 else np.zeros(1)
         return (2.0 * np.arange(n) + 1.0) / n - 1.0
 
-    base = np.ones((p * q, 3), theta.dtype)
+    base = Tensor(_C.full((p * q, 3), 1.0, theta.dtype, theta.device)).numpy()
     base[:, 0], base[:, 1] = np.tile(line(q), p), np.repeat(line(p), q)
     return reshape(matmul(tensor(base), swap_axes(theta, 1, 2)), theta.shape[0], p, q, 2)
 

@@ -140,6 +140,8 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
 def transpose(x: Tensor, *axes: Any) -> Tensor:
     """Axes in the given order, reversed when none is given. A view."""
     order = _shape_arguments(axes) if axes else tuple(range(x.ndim))[::-1]
+    if not all(-x.ndim <= a < x.ndim for a in order):
+        raise ArgumentError(f"transpose: expected axes in [{-x.ndim}, {x.ndim}), got {order} for shape {x.shape}")
     order = tuple(a + x.ndim if a < 0 else a for a in order)
     result: Tensor = _transpose(x, axes=order)
     return result
@@ -225,7 +227,7 @@ def split(x: Tensor, sizes: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     """Pieces of the given sizes (or `sizes` equal pieces) along an axis. Views."""
     n = x.shape[axis]
     if isinstance(sizes, int):
-        if sizes < 1 or n % sizes:
+        if sizes < 1 or n % sizes or sizes > max(n, 1):
             raise ShapeError(f"split: cannot cut axis {axis} of {x.shape} into {sizes} equal pieces")
         sizes = [n // sizes] * sizes
     if builtin_sum(sizes) != n:
