@@ -15,7 +15,7 @@ namespace dc::DC_ISA {
 namespace {
 
 constexpr int64_t kDepth = 512;               // k per tile: deeper than L1 holds, because every pass over C costs more
-constexpr int64_t kSharedElements = 3 << 19;  // shared slab: 6 MB of float
+constexpr int64_t kSharedElements = 1 << 18;  // shared slab: 1 MB of float
 constexpr int64_t kTaskWork = 1 << 17;        // multiply-adds that pay for waking a thread
 
 int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }

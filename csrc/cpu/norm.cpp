@@ -101,7 +101,7 @@ T* scratch(int slot, int64_t count) {
 }
 
 // y = x * scale + shift, scale and shift: (slabs, c).
-template <class T>
+template <bool kRelu, class T>
 void scale_and_shift(const SlabNormShape& s, const T* x, const T* scale, const T* shift, T* y, Context& context) {
   for_chunks(s, Chunks::of<T>(s), true, context, [&](int64_t slab, int64_t, int64_t begin, int64_t end) {
     const T *a = scale + slab * s.c, *b = shift + slab * s.c;
@@ -112,16 +112,20 @@ void scale_and_shift(const SlabNormShape& s, const T* x, const T* scale, const T
       for (int64_t row = begin; row < end; ++row)
         for (int i = 0; i < B; ++i) {
           const int64_t at = row * s.c + k + i * W;
-          store_any(y + at, fma(load_any(x + at, m), scales[i], shifts[i]), m);
+          const Vec<T> v = fma(load_any(x + at, m), scales[i], shifts[i]);
+          store_any(y + at, kRelu ? max(Vec<T>::zero(), v) : v, m);  // keeps NaN
         }
     });
   });
 }
 
+// The normalisation as x * scale + shift, in memory of slot 3.
 template <class T>
-void slab_apply(const SlabNormShape& s, const T* x, const T* mean, const T* rstd, const T* gamma, const T* beta, T* y,
-                Context& context) {
-  if (s.rows == 0 || s.c == 0) return;
+struct Affine {
+  const T *scale, *shift;
+};
+template <class T>
+Affine<T> affine(const SlabNormShape& s, const T* mean, const T* rstd, const T* gamma, const T* beta) {
   T* scale = scratch<T>(3, 2 * s.slabs * s.c);
   T* shift = scale + s.slabs * s.c;
   const int64_t width = s.c / s.groups;
@@ -134,7 +138,18 @@ void slab_apply(const SlabNormShape& s, const T* x, const T* mean, const T* rstd
           static_cast<T>((beta ? static_cast<double>(beta[k]) : 0.0) - a * static_cast<double>(mean[at]));
     }
   }
-  scale_and_shift(s, x, scale, shift, y, context);
+  return {scale, shift};
+}
+
+template <class T>
+void slab_apply(const SlabNormShape& s, const T* x, const T* mean, const T* rstd, const T* gamma, const T* beta, T* y,
+                Context& context) {
+  if (s.rows == 0 || s.c == 0) return;
+  const Affine<T> map = affine(s, mean, rstd, gamma, beta);
+  if (s.relu)
+    scale_and_shift<true>(s, x, map.scale, map.shift, y, context);
+  else
+    scale_and_shift<false>(s, x, map.scale, map.shift, y, context);
 }
 
 // Merges (count, mean, m2) of the chunks of one slab and of the channels of each group.
@@ -189,15 +204,21 @@ void slab(const SlabNormShape& s, T epsilon, const T* x, const T* gamma, const T
   slab_apply(s, x, mean, rstd, gamma, beta, y, context);
 }
 
+template <class T>
+DC_INLINE Vec<T> where_positive(Vec<T> y, Vec<T> g) {
+  return select(gt(y, Vec<T>::zero()), g, Vec<T>::zero());
+}
+
 // With xhat = (x - mean) * rstd and, per group of N elements, A = mean(g gamma), B = mean(g gamma xhat):
 // gx = rstd * (g gamma - A - xhat B); ggamma = sum g xhat, gbeta = sum g.
-template <class T>
-void slab_grad(const SlabNormShape& s, const T* x, const T* g, const T* mean, const T* rstd, const T* gamma, T* gx,
-               T* ggamma, T* gbeta, Context& context) {
+template <bool kRelu, class T>
+void slab_gradient(const SlabNormShape& s, const T* x, const T* g, const T* mean, const T* rstd, const T* gamma,
+                   const T* beta, T* gx, T* ggamma, T* gbeta, Context& context) {
   if (s.rows == 0 || s.c == 0) {
     for (int64_t k = 0; ggamma && k < s.c; ++k) ggamma[k] = gbeta[k] = T(0);
     return;
   }
+  const Affine<T> map = kRelu ? affine(s, mean, rstd, gamma, beta) : Affine<T>{};
   const Chunks chunks = Chunks::of<T>(s);
   const int64_t width = s.c / s.groups, slab_c = s.slabs * s.c;
   T* partial = scratch<T>(4, 2 * chunks.all * s.c + 5 * slab_c);  // per chunk sum g, sum g * (x - mean)
@@ -206,12 +227,14 @@ void slab_grad(const SlabNormShape& s, const T* x, const T* g, const T* mean, co
   T *sum_g = wide_mean + slab_c, *sum_gx = sum_g + slab_c, *b = sum_gx + slab_c, *d = b + slab_c;
   for (int64_t i = 0; i < slab_c; ++i) wide_mean[i] = mean[i / s.c * s.groups + i % s.c / width];
   for_chunks(s, chunks, false, context, [&](int64_t which, int64_t chunk, int64_t begin, int64_t end) {
-    const T* mu = wide_mean + which * s.c;
+    const T *mu = wide_mean + which * s.c, *scale = map.scale + which * s.c, *shift = map.shift + which * s.c;
     T* const sums[2] = {partial + chunk * s.c, partial_x + chunk * s.c};
     column_sums<T, 2>(begin, end, s.c, sums, [&](int64_t row, int64_t k, int, int m, Vec<T>* sum) {
-      const Vec<T> gv = load_any(g + row * s.c + k, m);
+      const Vec<T> xv = load_any(x + row * s.c + k, m);
+      Vec<T> gv = load_any(g + row * s.c + k, m);
+      if (kRelu) gv = where_positive(fma(xv, load_any(scale + k, m), load_any(shift + k, m)), gv);
       sum[0] = sum[0] + gv;
-      sum[1] = fma(gv, load_any(x + row * s.c + k, m) - load_any(mu + k, m), sum[1]);
+      sum[1] = fma(gv, xv - load_any(mu + k, m), sum[1]);
     });
   });
   for (int64_t i = 0; i < slab_c; ++i) {
@@ -257,20 +280,30 @@ void slab_grad(const SlabNormShape& s, const T* x, const T* g, const T* mean, co
     const int64_t o = which * s.c;
     for_column_blocks<T>(s.c, [&](int64_t k, auto count, int m) {
       constexpr int B = decltype(count)::value, W = Vec<T>::W;
-      Vec<T> as[B], bs[B], ds[B], mus[B];
+      Vec<T> as[B], bs[B], ds[B], mus[B], scales[B], shifts[B];
       for (int i = 0; i < B; ++i) {
         const int64_t at = o + k + i * W;
         as[i] = load_any(a + at, m), bs[i] = load_any(b + at, m), ds[i] = load_any(d + at, m);
         mus[i] = load_any(wide_mean + at, m);
+        if (kRelu) scales[i] = load_any(map.scale + at, m), shifts[i] = load_any(map.shift + at, m);
       }
       for (int64_t row = begin; row < end; ++row)
         for (int i = 0; i < B; ++i) {
           const int64_t at = row * s.c + k + i * W;
-          const Vec<T> linear = fma(load_any(x + at, m) - mus[i], bs[i], ds[i]);
-          store_any(gx + at, fma(load_any(g + at, m), as[i], linear), m);
+          const Vec<T> xv = load_any(x + at, m), linear = fma(xv - mus[i], bs[i], ds[i]);
+          Vec<T> gv = load_any(g + at, m);
+          if (kRelu) gv = where_positive(fma(xv, scales[i], shifts[i]), gv);
+          store_any(gx + at, fma(gv, as[i], linear), m);
         }
     });
   });
+}
+
+template <class T>
+void slab_grad(const SlabNormShape& s, const T* x, const T* g, const T* mean, const T* rstd, const T* gamma,
+               const T* beta, T* gx, T* ggamma, T* gbeta, Context& context) {
+  (s.relu ? slab_gradient<true, T> : slab_gradient<false, T>)(s, x, g, mean, rstd, gamma, beta, gx, ggamma, gbeta,
+                                                              context);
 }
 
 template <class T>

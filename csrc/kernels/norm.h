@@ -5,7 +5,8 @@
 //   group norm     slabs = n, rows = h * w,     groups as given
 //   instance norm  slabs = n, rows = h * w,     groups = c
 // "Row" kernels (layer norm) see x as (rows, c) with statistics over c.
-// gamma and beta hold c values each, or are null (1 and 0).
+// gamma and beta hold c values each, or are null (1 and 0). relu: y = max(0, that), in the same pass; the gradient
+// finds the mask again from x.
 #pragma once
 #include "kernel.h"
 
@@ -13,6 +14,7 @@ namespace dc {
 
 struct SlabNormShape {
   int64_t slabs, rows, c, groups;
+  bool relu;
 };
 
 template <class T>
@@ -25,9 +27,9 @@ struct NormKernels {
   Kernel<void(const SlabNormShape&, const T* x, const T* mean, const T* rstd, const T* gamma, const T* beta, T* y,
               Context&)>
       slab_apply;
-  // gx (may be null) and ggamma, gbeta (c each, may both be null) from the saved mean and rstd.
-  Kernel<void(const SlabNormShape&, const T* x, const T* g, const T* mean, const T* rstd, const T* gamma, T* gx,
-              T* ggamma, T* gbeta, Context&)>
+  // gx (may be null) and ggamma, gbeta (c each, may both be null) from the saved mean and rstd; beta serves relu only.
+  Kernel<void(const SlabNormShape&, const T* x, const T* g, const T* mean, const T* rstd, const T* gamma, const T* beta,
+              T* gx, T* ggamma, T* gbeta, Context&)>
       slab_grad;
   // running = running + momentum * (batch - running); the variance is made unbiased with rows / (rows - 1).
   Kernel<void(int64_t c, int64_t rows, T momentum, const T* mean, const T* variance, T* running_mean,

@@ -54,9 +54,11 @@ Array* check_running(const Array& x, std::optional<Array>& running, int64_t c) {
 
 std::tuple<Array, Array, Array> batch_norm(const Array& x0, const std::optional<Array>& gamma0,
                                            const std::optional<Array>& beta0, const std::optional<Array>& running_mean0,
-                                           const std::optional<Array>& running_var0, double momentum, double epsilon) {
+                                           const std::optional<Array>& running_var0, double momentum, double epsilon,
+                                           bool relu) {
   const int64_t c = x0.ndim() ? x0.shape(x0.ndim() - 1) : 0;
-  const SlabNormShape s = slab_shape("batch_norm", x0, false, c);
+  SlabNormShape s = slab_shape("batch_norm", x0, false, c);
+  s.relu = relu;
   check_epsilon("batch_norm", epsilon);
   DC_CHECK(momentum >= 0 && momentum <= 1, ArgumentError, "batch_norm: expected momentum in [0, 1], got ", momentum);
   const Array x = contiguous(x0);
@@ -110,20 +112,22 @@ std::tuple<Array, Array, Array> group_norm(const Array& x0, const std::optional<
 }
 
 Grads slab_norm_grad(const Array& x0, const Array& g0, const Array& mean, const Array& rstd,
-                     const std::optional<Array>& gamma0, bool per_sample, bool need_x, bool need_affine) {
+                     const std::optional<Array>& gamma0, const std::optional<Array>& beta0, bool per_sample, bool relu,
+                     bool need_x, bool need_affine) {
   const char* op = per_sample ? "group_norm_grad" : "batch_norm_grad";
   DC_CHECK(x0.shape() == g0.shape(), ShapeError, op, ": expected a cotangent ", x0.shape(), ", got ", g0.shape());
   check_same_dtype(op, x0, g0);
   check_same_device(op, x0, g0);
   DC_CHECK(mean.ndim() >= 1, ShapeError, op, ": expected statistics, got ", mean.shape());
-  const SlabNormShape s = slab_shape(op, x0, per_sample, mean.shape(mean.ndim() - 1));
+  SlabNormShape s = slab_shape(op, x0, per_sample, mean.shape(mean.ndim() - 1));
+  s.relu = relu;
   const Dims expected = per_sample ? Dims{s.slabs, s.groups} : Dims{s.c};
   DC_CHECK(mean.shape() == expected && rstd.shape() == expected && mean.is_contiguous() && rstd.is_contiguous(),
            ShapeError, op, ": expected statistics ", expected, ", got ", mean.shape(), " and ", rstd.shape());
   check_same_dtype(op, x0, mean);
   check_same_dtype(op, x0, rstd);
   const Array x = contiguous(x0), g = contiguous(g0);
-  const auto gamma = check_vector(op, "gamma", x, gamma0, {s.c});
+  const auto gamma = check_vector(op, "gamma", x, gamma0, {s.c}), beta = check_vector(op, "beta", x, beta0, {s.c});
   std::optional<Array> gx, ggamma, gbeta;
   if (need_x) gx.emplace(x.shape(), x.dtype(), x.device());
   if (need_affine) {
@@ -132,8 +136,8 @@ Grads slab_norm_grad(const Array& x0, const Array& g0, const Array& mean, const 
   }
   dispatch_float(op, x.dtype(), [&]<class T>(T) {
     require(kernels<T>(x.device()).norm->slab_grad, op, x.device())(
-        s, x.data<T>(), g.data<T>(), mean.data<T>(), rstd.data<T>(), pointer<T>(gamma), pointer<T>(gx),
-        pointer<T>(ggamma), pointer<T>(gbeta), context(x.device()));
+        s, x.data<T>(), g.data<T>(), mean.data<T>(), rstd.data<T>(), pointer<T>(gamma), pointer<T>(beta),
+        pointer<T>(gx), pointer<T>(ggamma), pointer<T>(gbeta), context(x.device()));
   });
   return {gx, ggamma, gbeta};
 }
@@ -203,7 +207,7 @@ Grads layer_norm_grad(const Array& x0, const Array& g0, const Array& mean, const
   return {gx, ggamma, gbeta};
 }
 
-Array scale_shift(const Array& x0, const Array& scale0, const Array& shift0) {
+Array scale_shift(const Array& x0, const Array& scale0, const Array& shift0, bool relu) {
   const char* op = "scale_shift";
   DC_CHECK(x0.ndim() >= 1, ShapeError, op, ": expected x (..., c), got ", x0.shape());
   const int64_t c = x0.shape(x0.ndim() - 1);
@@ -214,7 +218,7 @@ Array scale_shift(const Array& x0, const Array& scale0, const Array& shift0) {
     Array y(x.shape(), x.dtype(), x.device());
     if (y.size() > 0)
       require(kernels<T>(x.device()).norm->slab_apply, op, x.device())(
-          {1, x.size() / c, c, c}, x.data<T>(), mean.data<T>(), rstd.data<T>(), scale.data<T>(), shift.data<T>(),
+          {1, x.size() / c, c, c, relu}, x.data<T>(), mean.data<T>(), rstd.data<T>(), scale.data<T>(), shift.data<T>(),
           y.template data<T>(), context(x.device()));
     return y;
   });

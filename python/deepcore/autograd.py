@@ -102,8 +102,8 @@ def _edge(t: Tensor) -> Tensor | tuple[Node, int]:
 class Primitive:
     """An operation with a place on the tape. Call it with tensors (or None) by position, options by keyword."""
 
-    __slots__ = ("differentiable", "function", "fused_grad", "multiple", "name", "names", "reference", "rules",
-                 "saved_args", "saves_output")  # fmt: skip
+    __slots__ = ("before", "differentiable", "function", "fused_grad", "multiple", "name", "names", "reference",
+                 "rules", "saved_args", "saves_output")  # fmt: skip
 
     def __init__(self, function: Callable[..., Any], name: str) -> None:
         self.function = function
@@ -112,6 +112,7 @@ class Primitive:
         code = function.__code__
         self.names = list(code.co_varnames[: code.co_argcount])
         self.rules: tuple[Rule | None, ...] | None = None
+        self.before: Rule | None = None
         self.saved_args: frozenset[int] | None = frozenset()
         self.saves_output = False
         self.multiple = False
@@ -167,6 +168,8 @@ class Primitive:
             why = "has no derivative" if not self.differentiable else "has no rule for its derivative"
             raise GradientError(f"{self.name}: this operation {why}")
         args, y = node.saved_args_checked(), node.output_tensors()
+        if self.before is not None:
+            g = self.before(g, y, **node.params)
         out: list[Tensor | None] = []
         for i, need in enumerate(needed):
             rule = self.rules[i] if i < len(self.rules) else None
@@ -197,13 +200,17 @@ def primitive(function: Callable[..., Any]) -> Primitive:
     return Primitive(function, function.__name__.lstrip("_"))
 
 
-def defvjp(op: Primitive, *rules: Rule | None, saves: str = "") -> None:
-    """Give `op` one rule per argument. `saves` names the arguments the rules read ('y': the output, or so named)."""
+def defvjp(op: Primitive, *rules: Rule | None, saves: str = "", before: Rule | None = None) -> None:
+    """Give `op` one rule per argument. `saves` names the arguments the rules read ('y': the output, or so named).
+
+    `before(g, y, **params)` is work all rules share, done once: what it returns is the g they see.
+    """
     names = saves.split()
     unknown = [n for n in names if n != "y" and n not in op.names]
     if unknown:
         raise ValueError(f"{op.name}: saves names unknown arguments {unknown}")
     op.rules = rules
+    op.before = before
     op.saved_args = frozenset(op.names.index(n) for n in names if n in op.names)
     op.saves_output = "y" in names and "y" not in op.names
 

@@ -39,12 +39,30 @@ def test_constant_channel_gives_zero(isa: str) -> None:
     np.testing.assert_array_equal(y, 0)
 
 
+@pytest.mark.parametrize("shape", [(7, 5), (2, 9, 11, 33), (300, 64)])
+@pytest.mark.parametrize("training", [True, False])
+def test_relu_in_the_same_pass_gives_the_bits_of_relu_after(isa: str, shape: tuple[int, ...], training: bool) -> None:
+    rng = np.random.default_rng(3)
+    x, g = (rng.standard_normal(shape).astype("float32") for _ in range(2))
+    gamma, beta, mean = (rng.standard_normal(shape[-1]).astype("float32") for _ in range(3))
+    results = []
+    for fused in (True, False):
+        inputs = [dc.tensor(a, requires_grad=True) for a in (x, gamma, beta)]
+        y = ops.batch_norm(*inputs, running_mean=dc.tensor(mean), running_var=dc.ones(shape[-1]), training=training,
+                           activation="relu" if fused else None)  # fmt: skip
+        y = y if fused else ops.relu(y)
+        results.append([y.numpy(), *[t.numpy() for t in dc.grad(y, inputs, dc.tensor(g))]])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [
         (lambda x: ops.batch_norm(x, dc.ones(4)), ShapeError, r"batch_norm: expected gamma \(3,\)"),
         (lambda x: ops.batch_norm(x, training=False), ArgumentError, "running_mean and running_var when not training"),
         (lambda x: ops.batch_norm(x, running_mean=dc.zeros(3)), ArgumentError, "both running statistics or none"),
+        (lambda x: ops.batch_norm(x, activation="tanh"), ArgumentError, "activation None or 'relu', got 'tanh'"),
         (lambda x: ops.batch_norm(x, momentum=2.0), ArgumentError, r"momentum in \[0, 1\]"),
         (lambda x: ops.batch_norm(x[:0]), ShapeError, "no values to take statistics of"),
         (lambda x: ops.batch_norm(x[0]), ShapeError, r"expected x \(n, ..., c\), got \(3,\)"),

@@ -19,7 +19,9 @@ from typing import Any
 from deepcore.bench.case import Case
 from deepcore.errors import Error
 
-PAUSE = 0.02  # seconds for the threads of the library before to fall asleep
+PAUSE = 0.05  # seconds for the threads of the library before to fall asleep
+# OpenBLAS threads spin for 2^n cycles after each product; the default outlasts any pause and slows whoever comes next.
+OPENBLAS_SPIN = "24"  # 5 ms
 PATIENCE = 600.0  # seconds for one answer
 
 
@@ -36,6 +38,7 @@ class Process:
         for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "DEEPCORE_NUM_THREADS"):
             environment[variable] = str(threads)
         environment["JAX_PLATFORMS"] = "cpu"
+        environment.setdefault("OPENBLAS_THREAD_TIMEOUT", OPENBLAS_SPIN)
         package = Path(__file__).resolve().parents[2]
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(package), environment.get("PYTHONPATH"))))
         if isa is not None:

@@ -28,12 +28,13 @@ def _pool(kind: str) -> nn.Module:
     return nn.MaxPool2d(2) if kind == "max" else nn.AvgPool2d(2)
 
 
-def _conv(inputs: int, outputs: int, seeds: _Seeds, size: int = 3, stride: int = 1) -> list[nn.Module]:
-    """Convolution, batch norm, ReLU."""
+def _conv(
+    inputs: int, outputs: int, seeds: _Seeds, size: int = 3, stride: int = 1, relu: bool = True
+) -> list[nn.Module]:
+    """Convolution, batch norm and ReLU."""
     return [
         nn.Conv2d(inputs, outputs, size, stride=stride, padding=size // 2, bias=False, init="he_normal", seed=seeds()),
-        nn.BatchNorm(outputs),
-        nn.ReLU(),
+        nn.BatchNorm(outputs, activation="relu" if relu else None),
     ]
 
 
@@ -92,7 +93,7 @@ def resnet(
     s = _Seeds(seed)
 
     def block(inputs: int, outputs: int, stride: int = 1) -> nn.Module:
-        body = [*_conv(inputs, outputs, s, stride=stride), *_conv(outputs, outputs, s)[:2]]
+        body = [*_conv(inputs, outputs, s, stride=stride), *_conv(outputs, outputs, s, relu=False)]
         shortcut = None
         if stride != 1 or inputs != outputs:
             shortcut = nn.Sequential(

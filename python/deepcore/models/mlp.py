@@ -37,8 +37,8 @@ def mlp(
                           seed=_seed(seed, i))
             )  # fmt: skip
         if batch_norm:
-            layers.append(nn.BatchNorm(width))
-        if fused is None and activation not in ("maxout", "identity"):
+            layers.append(nn.BatchNorm(width, activation="relu" if activation == "relu" else None))
+        if fused is None and not (batch_norm and activation == "relu") and activation not in ("maxout", "identity"):
             layers.append(nn.Activation(activation))
         if dropout:
             layers.append(nn.Dropout(dropout, seed=_seed(seed, 1001 + i)))

@@ -12,14 +12,18 @@ class BatchNorm(Module):
     """Batch normalisation over all axes but the last (Ioffe and Szegedy, 2015).
 
     In training with the statistics of the batch, which also move the running ones by `momentum`; in inference with the
-    running statistics.
+    running statistics. activation: None or 'relu', applied in the same pass over memory.
     """
 
-    def __init__(self, channels: int, *, momentum: float = 0.1, epsilon: float = 1e-5) -> None:
+    def __init__(
+        self, channels: int, *, momentum: float = 0.1, epsilon: float = 1e-5, activation: str | None = None
+    ) -> None:
         super().__init__()
         if not 0 <= momentum <= 1:
             raise ArgumentError(f"BatchNorm: expected momentum in [0, 1], got {momentum}")
-        self.momentum, self.epsilon = momentum, epsilon
+        if activation not in (None, "relu"):
+            raise ArgumentError(f"BatchNorm: expected activation None or 'relu', got {activation!r}")
+        self.momentum, self.epsilon, self.activation = momentum, epsilon, activation
         self.gamma = Parameter(full((channels,), 1.0))
         self.beta = Parameter(full((channels,), 0.0))
         self.register_buffer("running_mean", buffer([0.0] * channels))
@@ -30,12 +34,12 @@ class BatchNorm(Module):
         return ops.batch_norm(
             x, self.gamma, self.beta, running_mean=self._buffers["running_mean"],
             running_var=self._buffers["running_variance"], training=self.training,
-            momentum=self.momentum, epsilon=self.epsilon,
+            momentum=self.momentum, epsilon=self.epsilon, activation=self.activation,
         )  # fmt: skip
 
     def extra_repr(self) -> str:
         """The options in the text of the module."""
-        return f"{self.gamma.shape[0]}"
+        return f"{self.gamma.shape[0]}" + (f", activation={self.activation!r}" if self.activation else "")
 
 
 class LayerNorm(Module):

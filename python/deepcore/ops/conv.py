@@ -8,7 +8,7 @@ from typing import Any
 from deepcore import _C
 from deepcore.autograd import defvjp, primitive
 from deepcore.errors import ArgumentError, ShapeError
-from deepcore.ops.matmul import ACTIVATIONS
+from deepcore.ops.matmul import ACTIVATIONS, before_activation
 from deepcore.ops.reduce import sum as sum_
 from deepcore.tensor import Tensor
 
@@ -49,35 +49,18 @@ def _rule_bias(g: Tensor, y: Any, x: Any, w: Any, bias: Any, **p: Any) -> Tensor
     return sum_(g, (0, 1, 2))
 
 
-def _inner(g: Tensor, y: Tensor, activation: str) -> Tensor:
-    from deepcore.autograd import registry
-
-    result: Tensor = registry[activation + "_grad"](g, y)
+def _rule_x(g: Tensor, y: Any, x: Any, w: Tensor, bias: Any, activation: str | None = None, **p: Any) -> Tensor:
+    result: Tensor = _conv2d_grad_input(g, w, shape=x.shape, **p)
     return result
 
 
-def _rule_x_activated(g: Tensor, y: Tensor, x: Any, w: Tensor, bias: Any, activation: str, **p: Any) -> Tensor:
-    result: Tensor = _conv2d_grad_input(_inner(g, y, activation), w, shape=x.shape, **p)
+def _rule_w(g: Tensor, y: Any, x: Tensor, w: Any, bias: Any, activation: str | None = None, **p: Any) -> Tensor:
+    result: Tensor = _conv2d_grad_weight(x, g, shape=w.shape, **p)
     return result
 
 
-def _rule_w_activated(g: Tensor, y: Tensor, x: Tensor, w: Any, bias: Any, activation: str, **p: Any) -> Tensor:
-    result: Tensor = _conv2d_grad_weight(x, _inner(g, y, activation), shape=w.shape, **p)
-    return result
-
-
-def _rule_bias_activated(g: Tensor, y: Tensor, x: Any, w: Any, bias: Any, activation: str, **p: Any) -> Tensor:
-    return sum_(_inner(g, y, activation), (0, 1, 2))
-
-
-defvjp(
-    _conv2d,
-    lambda g, y, x, w, bias, **p: _conv2d_grad_input(g, w, shape=x.shape, **p),
-    lambda g, y, x, w, bias, **p: _conv2d_grad_weight(x, g, shape=w.shape, **p),
-    _rule_bias,
-    saves="x w",
-)
-defvjp(_conv2d_activated, _rule_x_activated, _rule_w_activated, _rule_bias_activated, saves="x w y")
+defvjp(_conv2d, _rule_x, _rule_w, _rule_bias, saves="x w")
+defvjp(_conv2d_activated, _rule_x, _rule_w, _rule_bias, saves="x w y", before=before_activation)
 # y of grad_input is shaped like x, so its cotangent c goes through the convolution.
 defvjp(
     _conv2d_grad_input,

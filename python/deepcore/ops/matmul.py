@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from deepcore import _C
-from deepcore.autograd import Shadow, defvjp, primitive
+from deepcore.autograd import Shadow, defvjp, primitive, registry
 from deepcore.errors import ArgumentError
 from deepcore.ops.movement import match, reshape, swap_axes
 from deepcore.tensor import Tensor
@@ -56,26 +58,24 @@ def _linear(x: _C.Array, w: _C.Array, bias: _C.Array | None, *, activation: str 
     return _C.linear(x, w, bias, ACTIVATIONS[activation])
 
 
-def _before_activation(g: Tensor, y: Tensor, activation: str | None) -> Tensor:
-    from deepcore.autograd import registry
-
+def before_activation(g: Tensor, y: Tensor, activation: str | None, **_: Any) -> Tensor:
+    """The cotangent of z where y = activation(z)."""
     return g if activation is None else registry[activation + "_grad"](g, y)
 
 
 def _linear_rule_x(g: Tensor, y: Tensor, x: Tensor, w: Tensor, bias: Tensor | None, activation: str | None) -> Tensor:
-    return matmul(_before_activation(g, y, activation), w)
+    return matmul(g, w)
 
 
 def _linear_rule_w(g: Tensor, y: Tensor, x: Tensor, w: Tensor, bias: Tensor | None, activation: str | None) -> Tensor:
-    g = _before_activation(g, y, activation)
     return matmul(swap_axes(reshape(g, -1, g.shape[-1]), 0, 1), reshape(x, -1, x.shape[-1]))
 
 
 def _linear_rule_bias(g: Tensor, y: Tensor, x: Tensor, w: Tensor, bias: Tensor, activation: str | None) -> Tensor:
-    return match(_before_activation(g, y, activation), bias)
+    return match(g, bias)
 
 
-defvjp(_linear, _linear_rule_x, _linear_rule_w, _linear_rule_bias, saves="x w y")
+defvjp(_linear, _linear_rule_x, _linear_rule_w, _linear_rule_bias, saves="x w y", before=before_activation)
 
 
 def linear(x: Tensor, w: Tensor, bias: Tensor | None = None, activation: str | None = None) -> Tensor:

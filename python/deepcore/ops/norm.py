@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from deepcore import _C
 from deepcore.autograd import defvjp, fused, primitive
 from deepcore.errors import ArgumentError, ShapeError
-from deepcore.ops.elementwise import add, multiply, rsqrt, subtract
+from deepcore.ops.elementwise import add, multiply, relu, rsqrt, subtract
+from deepcore.ops.matmul import before_activation
 from deepcore.ops.movement import reshape
 from deepcore.ops.reduce import mean, var
 from deepcore.ops.reduce import sum as sum_
@@ -29,41 +30,43 @@ def _normalised(x: Tensor, axes: tuple[int, ...], epsilon: float) -> Tensor:
 # ---- batch norm ----
 def _batch_norm(
     x: _C.Array, gamma: _C.Array | None, beta: _C.Array | None, *, running: tuple[_C.Array, _C.Array] | None,
-    momentum: float, epsilon: float,
+    momentum: float, epsilon: float, activation: str | None,
 ) -> tuple[_C.Array, Moments]:  # fmt: skip
     running_mean, running_var = running or (None, None)
-    y, centre, rstd = _C.batch_norm(x, gamma, beta, running_mean, running_var, momentum, epsilon)
+    y, centre, rstd = _C.batch_norm(x, gamma, beta, running_mean, running_var, momentum, epsilon, activation == "relu")
     return y, (centre, rstd)
 
 
 def _batch_norm_grad(
     g: _C.Array, cache: Moments, needed: Sequence[bool], x: _C.Array, gamma: _C.Array | None, beta: _C.Array | None,
-    *, running: tuple[_C.Array, _C.Array] | None, momentum: float, epsilon: float,
+    *, running: tuple[_C.Array, _C.Array] | None, momentum: float, epsilon: float, activation: str | None,
 ) -> Sequence[_C.Array | None]:  # fmt: skip
-    return _C.slab_norm_grad(x, g, *cache, gamma, False, needed[0], needed[1] or needed[2])
+    return _C.slab_norm_grad(x, g, *cache, gamma, beta, False, activation == "relu", needed[0], needed[1] or needed[2])
 
 
 def _batch_norm_reference(
     x: Tensor, gamma: Tensor | None, beta: Tensor | None, *, running: tuple[_C.Array, _C.Array] | None,
-    momentum: float, epsilon: float,
+    momentum: float, epsilon: float, activation: str | None,
 ) -> Tensor:  # fmt: skip
-    return _affine(_normalised(x, tuple(range(x.ndim - 1)), epsilon), gamma, beta)
+    y = _affine(_normalised(x, tuple(range(x.ndim - 1)), epsilon), gamma, beta)
+    return y if activation is None else relu(y)
 
 
 _batch_norm_op = fused(_batch_norm, _batch_norm_grad, _batch_norm_reference)
 
 
 @primitive
-def _scale_shift(x: _C.Array, scale: _C.Array, shift: _C.Array) -> _C.Array:
-    return _C.scale_shift(x, scale, shift)
+def _scale_shift(x: _C.Array, scale: _C.Array, shift: _C.Array, *, activation: str | None) -> _C.Array:
+    return _C.scale_shift(x, scale, shift, activation == "relu")
 
 
 defvjp(
     _scale_shift,
-    lambda g, y, x, scale, shift: multiply(g, scale),
-    lambda g, y, x, scale, shift: sum_(multiply(g, x), tuple(range(g.ndim - 1))),
-    lambda g, y, x, scale, shift: sum_(g, tuple(range(g.ndim - 1))),
-    saves="x scale",
+    lambda g, y, x, scale, shift, activation: multiply(g, scale),
+    lambda g, y, x, scale, shift, activation: sum_(multiply(g, x), tuple(range(g.ndim - 1))),
+    lambda g, y, x, scale, shift, activation: sum_(g, tuple(range(g.ndim - 1))),
+    saves="x scale y",
+    before=before_activation,
 )
 
 
@@ -77,20 +80,23 @@ def batch_norm(
     training: bool = True,
     momentum: float = 0.1,
     epsilon: float = 1e-5,
+    activation: str | None = None,
 ) -> Tensor:
     """Normalise every channel over all other axes: x (..., c), gamma and beta (c) (Ioffe and Szegedy, 2015).
 
     Training: statistics of x; the running ones, where given, move in place by `momentum` towards them (variance
-    unbiased). Otherwise the running ones are used. ShapeError when sizes differ, ArgumentError for one running
-    statistic without the other.
+    unbiased). Otherwise the running ones are used. activation: None or 'relu', applied in the same pass over memory.
+    ShapeError when sizes differ, ArgumentError for one running statistic without the other or another activation.
     """
+    if activation not in (None, "relu"):
+        raise ArgumentError(f"batch_norm: expected activation None or 'relu', got {activation!r}")
     if training:
         running = None
         if running_mean is not None or running_var is not None:
             running = (None if running_mean is None else running_mean.array,
                        None if running_var is None else running_var.array)  # fmt: skip
         result: Tensor = _batch_norm_op(x, gamma, beta, running=running, momentum=float(momentum),
-                                        epsilon=float(epsilon))  # fmt: skip
+                                        epsilon=float(epsilon), activation=activation)  # fmt: skip
         return result
     if running_mean is None or running_var is None:
         raise ArgumentError("batch_norm: expected running_mean and running_var when not training")
@@ -98,7 +104,7 @@ def batch_norm(
     if gamma is not None:
         scale = multiply(scale, gamma)
     shift = -multiply(running_mean, scale) if beta is None else subtract(beta, multiply(running_mean, scale))
-    shifted: Tensor = _scale_shift(x, scale, shift)
+    shifted: Tensor = _scale_shift(x, scale, shift, activation=activation)
     return shifted
 
 
@@ -114,7 +120,7 @@ def _group_norm_grad(
     g: _C.Array, cache: Moments, needed: Sequence[bool], x: _C.Array, gamma: _C.Array | None, beta: _C.Array | None,
     *, groups: int, epsilon: float,
 ) -> Sequence[_C.Array | None]:  # fmt: skip
-    return _C.slab_norm_grad(x, g, *cache, gamma, True, needed[0], needed[1] or needed[2])
+    return _C.slab_norm_grad(x, g, *cache, gamma, beta, True, False, needed[0], needed[1] or needed[2])
 
 
 def _group_norm_reference(

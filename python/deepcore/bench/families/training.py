@@ -16,7 +16,7 @@ from deepcore.bench.case import Array, Built, Case, Target
 from deepcore.bench.libraries import library, quickest
 from deepcore.bench.references import conv2d, conv2d_grads, cross_entropy, max_pool2, max_pool2_grad
 
-RATE = 0.05
+RATE = 0.01
 MLP = (784, 1024, 1024, 10)
 LENET = [(32, 5, 5, 1), (32,), (64, 5, 5, 32), (64,), (512, 3136), (512,), (10, 512), (10,)]
 STEPS = 3

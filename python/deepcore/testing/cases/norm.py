@@ -85,8 +85,21 @@ def _cases() -> list[Case]:
                      reason=reason)
             )  # fmt: skip
 
-    def inference(x: Any, gamma: Any, beta: Any, mean: Any, var: Any) -> Any:
-        return ops.batch_norm(x, gamma, beta, running_mean=mean, running_var=var, training=False, epsilon=EPSILON)
+    def batch_relu(x: Any, gamma: Any = None, beta: Any = None) -> Any:
+        return ops.batch_norm(x, gamma, beta, epsilon=EPSILON, activation="relu")
+
+    def reference_relu(x: Any, gamma: Any = 1.0, beta: Any = 0.0) -> Any:
+        return np.maximum(normalised(x, tuple(range(x.ndim - 1))) * gamma + beta, 0)
+
+    for shape in ((2, 3, 4, 5), (3, 11, 33), (2000, 16), (700, 130)):
+        small = None if int(np.prod(shape)) < 250 else ()
+        for affine in (None, (shape[-1],)):
+            cases.append(Case(f"batch_norm/ReLU {shape} {'affine' if affine else ''}", batch_relu, reference_relu,
+                              _make(shape, affine, 3.0), factor=256.0, gradient=small, reason=reason))  # fmt: skip
+
+    def inference(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, activation: str | None = None) -> Any:
+        return ops.batch_norm(x, gamma, beta, running_mean=mean, running_var=var, training=False, epsilon=EPSILON,
+                              activation=activation)  # fmt: skip
 
     def reference_inference(x: Any, gamma: Any, beta: Any, mean: Any, var: Any) -> Any:
         return (x - mean) / np.sqrt(var + EPSILON) * gamma + beta
@@ -95,6 +108,11 @@ def _cases() -> list[Case]:
         cases.append(
             Case(f"scale_shift/batch_norm inference {shape}", inference, reference_inference,
                  _statistics(shape),
+                 factor=64.0, gradient=None if len(shape) > 2 else ())
+        )  # fmt: skip
+        cases.append(
+            Case(f"scale_shift/batch_norm inference, ReLU {shape}", lambda *a: inference(*a, activation="relu"),
+                 lambda *a: np.maximum(reference_inference(*a), 0), _statistics(shape),
                  factor=64.0, gradient=None if len(shape) > 2 else ())
         )  # fmt: skip
     return [c for c in cases if c is not None]
