@@ -97,7 +97,7 @@ def _cases() -> list[Case]:
             cases.append(Case(f"batch_norm/ReLU {shape} {'affine' if affine else ''}", batch_relu, reference_relu,
                               _make(shape, affine, 3.0), factor=256.0, gradient=small, reason=reason))  # fmt: skip
 
-    def inference(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, activation: str | None = None) -> Any:
+    def inference(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, *, activation: str | None = None) -> Any:
         return ops.batch_norm(x, gamma, beta, running_mean=mean, running_var=var, training=False, epsilon=EPSILON,
                               activation=activation)  # fmt: skip
 
