@@ -110,6 +110,28 @@ def test_mixup_and_options() -> None:
     assert model.score(XT, YT) > 0.7
 
 
+def test_predictions_average_over_views() -> None:
+    model = cnn(epochs=3).fit(X, Y)
+    images = XT[:20]
+    plain = model.decision_function(images)
+    mirrored = model.decision_function(images[:, :, ::-1])
+    moved = np.zeros_like(images)
+    moved[:, 1:] = images[:, :-1]
+    down = model.decision_function(moved)
+    model.set_params(test_augment="mirror")
+    np.testing.assert_allclose(model.decision_function(images), (plain + mirrored) / 2, rtol=1e-5, atol=1e-5)
+    model.set_params(test_augment="shift")
+    five = model.decision_function(images)
+    np.testing.assert_allclose(model.decision_function(images), five)
+    up, left, right = np.zeros_like(images), np.zeros_like(images), np.zeros_like(images)
+    up[:, :-1], left[:, :, :-1], right[:, :, 1:] = images[:, 1:], images[:, :, 1:], images[:, :, :-1]
+    model.set_params(test_augment=None)
+    others = [model.decision_function(v) for v in (up, left, right)]
+    np.testing.assert_allclose(five, (plain + down + sum(others)) / 5, rtol=1e-5, atol=1e-5)
+    model.set_params(test_augment="mirror+shift")
+    assert np.isfinite(model.predict_proba(images)).all()
+
+
 def test_report(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     model = cnn(epochs=2).fit(X, Y)

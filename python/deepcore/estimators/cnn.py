@@ -26,6 +26,22 @@ AUGMENTATIONS: dict[str, dict[str, Any]] = {
 }
 
 
+TEST_AUGMENTATIONS = (None, "mirror", "shift", "mirror+shift")
+
+
+def _views(images: Array, kind: str | None) -> list[Array]:
+    """The further views of images (n, h, w, c) to average over."""
+    if kind not in TEST_AUGMENTATIONS:
+        raise ArgumentError(f"ImageClassifier: expected test_augment in {TEST_AUGMENTATIONS}, got {kind!r}")
+    views = [images[:, :, ::-1]] if kind in ("mirror", "mirror+shift") else []
+    if kind in ("shift", "mirror+shift"):
+        h, w = images.shape[1:3]
+        for base in [images, *views]:
+            padded = np.pad(base, ((0, 0), (1, 1), (1, 1), (0, 0)))
+            views = views + [padded[:, i : i + h, j : j + w] for i, j in ((0, 1), (2, 1), (1, 0), (1, 2))]
+    return views
+
+
 class ImageClassifier(SupervisedEstimator):
     """A convolutional net that classifies images (n, h, w, c) or (n, h, w), uint8 or float.
 
@@ -36,6 +52,8 @@ class ImageClassifier(SupervisedEstimator):
         dropout: before the last layer(s); None for the preset's own.
         augment: None, 'light' (shift, rotate, scale), 'flip' (shift, mirror), 'strong' (and cutout), or a dict of
             options of `deepcore.data.Augment`.
+        test_augment: None, or which views of an image prediction averages over: 'mirror' (it and its mirror image),
+            'shift' (it and it moved by a pixel up, down, left and right) or 'mirror+shift' (all ten).
         label_smoothing, class_weight, optimizer, learning_rate, weight_decay, clip_norm, schedule, batch_size, epochs,
         validation_fraction, early_stopping, patience, max_seconds, ema, random_state, verbose, device:
             as in `MLPClassifier`.
@@ -48,7 +66,7 @@ class ImageClassifier(SupervisedEstimator):
 
     def __init__(
         self, preset: str = "lenet5", *, pooling: str = "max", width: int | None = None, dropout: float | None = None,
-        augment: Any = None, label_smoothing: float = 0.0, class_weight: Any = None, optimizer: str = "adam",
+        augment: Any = None, test_augment: str | None = None, label_smoothing: float = 0.0, class_weight: Any = None, optimizer: str = "adam",
         learning_rate: float = 1e-3, weight_decay: float = 0.0, clip_norm: float | None = None,
         schedule: Any = "cosine",
         batch_size: int = 64, epochs: int = 10, validation_fraction: float = 0.0, early_stopping: bool = False,
@@ -60,6 +78,7 @@ class ImageClassifier(SupervisedEstimator):
         self.width = width
         self.dropout = dropout
         self.augment = augment
+        self.test_augment = test_augment
         self.label_smoothing = label_smoothing
         self.class_weight = class_weight
         self.optimizer = optimizer
@@ -170,6 +189,7 @@ class ImageClassifier(SupervisedEstimator):
         checkpoint: file written after each epoch and on Ctrl-C; resume=True goes on from it.
         """
         self._check_parameters()
+        _views(np.zeros((0, 1, 1, 1)), self.test_augment)
         if self.preset not in PRESETS:
             raise ArgumentError(f"ImageClassifier: expected preset in {sorted(PRESETS)}, got {self.preset!r}")
         owner = type(self).__name__
@@ -231,9 +251,14 @@ class ImageClassifier(SupervisedEstimator):
         return self
 
     def decision_function(self, X: Any) -> Array:
-        """Outputs before the softmax, (n, k)."""
+        """Outputs before the softmax, (n, k); with test_augment their mean over the views."""
         self._check_fitted()
-        return self._outputs(self._scaled(self._images(X, fitting=False)))
+        images = self._images(X, fitting=False)
+        views = _views(images, self.test_augment)
+        outputs = self._outputs(self._scaled(images))
+        for view in views:
+            outputs = outputs + self._outputs(self._scaled(view))
+        return outputs / np.float32(1 + len(views)) if views else outputs
 
     def predict_proba(self, X: Any) -> Array:
         """Class probabilities (n, k) in the order of classes_."""
