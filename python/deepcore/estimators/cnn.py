@@ -66,7 +66,8 @@ class ImageClassifier(SupervisedEstimator):
 
     def __init__(
         self, preset: str = "lenet5", *, pooling: str = "max", width: int | None = None, dropout: float | None = None,
-        augment: Any = None, test_augment: str | None = None, label_smoothing: float = 0.0, class_weight: Any = None, optimizer: str = "adam",
+        augment: Any = None, test_augment: str | None = None, label_smoothing: float = 0.0,
+        class_weight: Any = None, optimizer: str = "adam",
         learning_rate: float = 1e-3, weight_decay: float = 0.0, clip_norm: float | None = None,
         schedule: Any = "cosine",
         batch_size: int = 64, epochs: int = 10, validation_fraction: float = 0.0, early_stopping: bool = False,
