@@ -92,7 +92,7 @@ def cnn_mnist(context: Context) -> Result:
     """A small VGG on shifted, turned and scaled digits, weights averaged; predictions averaged over five shifts."""
     return _cnn(
         context, _mnist(context), "vgg-small", width=16, dropout=0.2, learning_rate=4e-3, label_smoothing=0.05,
-        batch_size=128, ema=0.999, augment={"shift": 2, "rotate": 10.0, "scale": 0.1}, test_augment="shift", epochs=18,
+        batch_size=128, ema=0.999, augment={"shift": 2, "rotate": 10.0, "scale": 0.1}, test_augment="shift", epochs=16,
     )  # fmt: skip
 
 
@@ -101,7 +101,7 @@ def cnn_fashion(context: Context) -> Result:
     """A small VGG on shifted and mirrored pictures, weights averaged; predictions averaged over shifts and mirrors."""
     return _cnn(
         context, _fashion(context), "vgg-small", width=16, dropout=0.2, learning_rate=5e-3, batch_size=128, ema=0.999,
-        augment={"shift": 1, "flip": 0.5}, test_augment="mirror+shift", epochs=20,
+        augment={"shift": 1, "flip": 0.5}, test_augment="mirror+shift", epochs=16,
     )  # fmt: skip
 
 
