@@ -110,5 +110,5 @@ def cnn_cifar_subset(context: Context) -> Result:
     """ResNet-9 on the 10,000 training images: shifts, mirror images, cutout, label smoothing, weights averaged."""
     return _cnn(
         context, _cifar(context), "resnet9", width=32, learning_rate=4e-3, label_smoothing=0.1, optimizer="adamw",
-        weight_decay=0.05, batch_size=64, ema=0.995, augment="strong", test_augment="mirror+shift", epochs=30,
+        weight_decay=0.05, batch_size=64, ema=0.995, augment="strong", test_augment="mirror+shift", epochs=22,
     )  # fmt: skip
