@@ -19,7 +19,7 @@ from typing import Any
 from deepcore.bench.case import Case
 from deepcore.errors import Error
 
-PAUSE = 0.05  # seconds for the threads of the library before to fall asleep
+PAUSE = 0.02  # seconds for the threads of the library before to fall asleep
 # OpenBLAS threads spin for 2^n cycles after each product; the default outlasts any pause and slows whoever comes next.
 OPENBLAS_SPIN = "24"  # 5 ms
 PATIENCE = 600.0  # seconds for one answer
