@@ -41,8 +41,8 @@ def parser_for(program: str) -> argparse.ArgumentParser:
     parser.add_argument("--json", nargs="?", const="-", metavar="FILE", help="write results to FILE, or to stdout")
     parser.add_argument("--threads", type=int, metavar="N", help="threads for every library; default: all cores")
     parser.add_argument("--isa", choices=_C.supported_isas().split(), help="instruction set of deepcore's kernels")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="bursts per library and case; default 5")
-    parser.add_argument("--seconds", type=float, default=0.1, metavar="S", help="length of a burst; default 0.1")
+    parser.add_argument("--rounds", type=int, default=9, metavar="N", help="bursts per library and case; default 9")
+    parser.add_argument("--seconds", type=float, default=0.06, metavar="S", help="length of a burst; default 0.06")
     parser.add_argument("--list", action="store_true", help="list families and cases")
     return parser
 
