@@ -3,6 +3,7 @@
 
 #include "bindings/bindings.h"
 #include "bindings/dlpack.h"
+#include "core/context.h"
 #include "ops/movement.h"
 
 namespace dc {
@@ -74,13 +75,13 @@ Span span_of(const Dims& shape, const Dims& strides) {
   return s;
 }
 
-Array wrap(void* data, const Dims& shape, const Dims& strides, DType dtype, bool readonly,
+Array wrap(void* data, const Dims& shape, const Dims& strides, DType dtype, Device device, bool readonly,
            std::function<void()> release) {
   const Span s = span_of(shape, strides);
   const int64_t size = static_cast<int64_t>(itemsize(dtype));
   char* base = static_cast<char*>(data) + s.low * size;
   auto storage =
-      Storage::wrap(base, static_cast<size_t>((s.high - s.low) * size), Device{}, readonly, std::move(release));
+      Storage::wrap(base, static_cast<size_t>((s.high - s.low) * size), device, readonly, std::move(release));
   return Array(std::move(storage), -s.low, shape, strides, dtype);
 }
 
@@ -100,10 +101,12 @@ Array from_numpy(py::array a) {
   }
   void* data = const_cast<void*>(a.data());
   const bool readonly = !a.writeable();
-  return wrap(data, shape, strides, dtype, readonly, holder(std::move(a)));
+  return wrap(data, shape, strides, dtype, Device{}, readonly, holder(std::move(a)));
 }
 
 py::array to_numpy(py::object self) {
+  if (py::cast<const Array&>(self).device().kind != DeviceKind::cpu)
+    self = py::cast(ops::to_device(py::cast<const Array&>(self), Device{}));
   const Array& a = py::cast<const Array&>(self);
   std::vector<py::ssize_t> shape, strides;
   const auto size = static_cast<py::ssize_t>(itemsize(a.dtype()));
@@ -116,8 +119,9 @@ py::array to_numpy(py::object self) {
   return result;
 }
 
-py::object item(const Array& a) {
-  DC_CHECK(a.size() == 1, ShapeError, "item: expected one element, got shape ", a.shape());
+py::object item(const Array& a0) {
+  DC_CHECK(a0.size() == 1, ShapeError, "item: expected one element, got shape ", a0.shape());
+  const Array a = ops::to_device(a0, Device{});
   switch (a.dtype()) {
     case DType::float32:
       return py::float_(*a.data<float>());
@@ -135,6 +139,8 @@ py::object item(const Array& a) {
 }
 
 py::buffer_info buffer(Array& a) {
+  if (a.device().kind != DeviceKind::cpu)
+    throw py::buffer_error(message("buffer: memory of ", a.device(), " has no buffer; use .numpy()"));
   std::vector<py::ssize_t> shape, strides;
   const auto size = static_cast<py::ssize_t>(itemsize(a.dtype()));
   for (int d = 0; d < a.ndim(); ++d) {
@@ -175,7 +181,8 @@ void fill_tensor(dlpack::Tensor& t, Export& e) {
     e.shape[d] = e.array.shape(d);
     e.strides[d] = e.array.strides()[d];
   }
-  t = {e.array.data(), {dlpack::kCpu, 0}, e.array.ndim(), dl_dtype(e.array.dtype()), e.shape, e.strides, 0};
+  const Device device = e.array.device();
+  t = {e.array.data(), {device.kind == DeviceKind::cpu ? dlpack::kCpu : dlpack::kCuda, device.index}, e.array.ndim(), dl_dtype(e.array.dtype()), e.shape, e.strides, 0};
 }
 
 template <class M>
@@ -215,8 +222,9 @@ Array take_capsule(py::object capsule, const char* capsule_name, const char* use
   auto* m = static_cast<M*>(PyCapsule_GetPointer(capsule.ptr(), capsule_name));
   if (!m) throw py::error_already_set();
   const dlpack::Tensor& t = m->tensor;
-  DC_CHECK(t.device.kind == dlpack::kCpu, DeviceError, "from_dlpack: expected memory of the CPU, got DLPack device ",
-           t.device.kind);
+  DC_CHECK(t.device.kind == dlpack::kCpu || t.device.kind == dlpack::kCuda, DeviceError,
+           "from_dlpack: expected memory of the CPU or of CUDA, got DLPack device ", t.device.kind);
+  const Device device = t.device.kind == dlpack::kCpu ? Device{} : device_from(message("cuda:", t.device.index));
   DC_CHECK(t.ndim >= 0 && t.ndim <= kMaxDims, ShapeError, "from_dlpack: expected at most ", kMaxDims, " axes, got ",
            t.ndim);
   DType dtype = DType::float32;
@@ -246,7 +254,7 @@ Array take_capsule(py::object capsule, const char* capsule_name, const char* use
   bool readonly = false;
   if constexpr (requires { m->flags; }) readonly = (m->flags & dlpack::kReadOnly) != 0;
   void* data = static_cast<char*>(t.data) + t.byte_offset;
-  Array result = wrap(data, shape, strides, dtype, readonly, [m] {
+  Array result = wrap(data, shape, strides, dtype, device, readonly, [m] {
     if (!m->deleter || !Py_IsInitialized()) return;
     py::gil_scoped_acquire gil;
     m->deleter(m);
@@ -261,8 +269,16 @@ Array from_dlpack(const py::object& object) {
     DC_CHECK(py::hasattr(object, "__dlpack__"), DtypeError, "from_dlpack: expected an object with __dlpack__, got ",
              py::cast<std::string>(py::str(py::type::of(object))));
     py::object method = object.attr("__dlpack__");
+    py::dict options;
+    options["max_version"] = py::make_tuple(1, 0);
+    // The producer makes the values ready on the stream that will read them.
+    if (py::hasattr(object, "__dlpack_device__")) {
+      const py::tuple where = object.attr("__dlpack_device__")();
+      if (py::cast<int>(where[0]) == dlpack::kCuda)
+        options["stream"] = reinterpret_cast<intptr_t>(context(device_from(message("cuda:", py::cast<int>(where[1])))).stream);
+    }
     try {
-      capsule = method(py::arg("max_version") = py::make_tuple(1, 0));
+      capsule = method(**options);
     } catch (py::error_already_set& e) {
       if (!e.matches(PyExc_TypeError)) throw;
       capsule = method();
@@ -271,6 +287,13 @@ Array from_dlpack(const py::object& object) {
   if (PyCapsule_IsValid(capsule.ptr(), "dltensor_versioned"))
     return take_capsule<dlpack::ManagedVersioned>(capsule, "dltensor_versioned", "used_dltensor_versioned");
   return take_capsule<dlpack::Managed>(capsule, "dltensor", "used_dltensor");
+}
+
+// Foreign device memory described by __cuda_array_interface__.
+Array from_cuda_pointer(uintptr_t pointer, const Dims& shape, const Dims& strides, const py::object& dtype,
+                        bool readonly, py::object owner) {
+  return wrap(reinterpret_cast<void*>(pointer), shape, strides, dtype_from(dtype), device_from("cuda"), readonly,
+              holder(std::move(owner)));
 }
 
 }  // namespace
@@ -294,6 +317,8 @@ void bind_array(py::module_& m) {
       .def_buffer(&buffer);
   m.def("from_numpy", &from_numpy);
   m.def("from_dlpack", &from_dlpack);
+  m.def("from_cuda_pointer", &from_cuda_pointer);
+  m.def("to_device", [](const Array& a, const std::string& device) { return ops::to_device(a, device_from(device)); });
   m.def("full", [](const Dims& shape, double value, const py::object& dtype, const std::string& device) {
     return ops::full(shape, value, dtype_from(dtype), device_from(device));
   });
@@ -301,8 +326,8 @@ void bind_array(py::module_& m) {
     return Array(shape, dtype_from(dtype), device_from(device));
   });
   m.def("scalar", [](double value, const Array& like) { return ops::full({}, value, like.dtype(), like.device()); });
-  m.def("arange", [](double start, double stop, double step, const py::object& dtype) {
-    return ops::arange(start, stop, step, dtype_from(dtype));
+  m.def("arange", [](double start, double stop, double step, const py::object& dtype, const std::string& device) {
+    return ops::to_device(ops::arange(start, stop, step, dtype_from(dtype)), device_from(device));
   });
 }
 

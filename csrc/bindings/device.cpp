@@ -1,16 +1,56 @@
 // Devices, threads, memory statistics.
+#include <cstdlib>
+
 #include "bindings/bindings.h"
+#include "core/accelerator.h"
 #include "core/allocator.h"
 #include "core/parallel.h"
 #include "cpu_select.h"
-#include "cuda_backend.h"
 
 namespace dc {
 
+namespace {
+
+// Imports the back end when it is first asked for: a program for the CPU never loads it. Returns why there is none.
+std::string load_accelerator() {
+  static std::string failure;
+  static bool tried = false;
+  if (accelerator()) return accelerator()->reason();
+  if (tried) return failure;
+  tried = true;
+  const char* emulate = std::getenv("DEEPCORE_CUDA_EMULATE");
+  const bool emulated = emulate && std::string(emulate) == "1";
+  const char* name = emulated ? "deepcore._cuda_emulated" : "deepcore._cuda";
+  try {
+    py::capsule made = py::module_::import(name).attr("accelerator")();
+    install(made.get_pointer<Accelerator>());
+    return accelerator()->reason();
+  } catch (py::error_already_set& error) {
+    if (error.matches(PyExc_ModuleNotFoundError))
+      failure = emulated ? "DEEPCORE_CUDA_EMULATE=1, but this build has no emulated device; build with "
+                           "-DDEEPCORE_CUDA_EMULATION=ON"
+                         : "built without CUDA: this deepcore has no CUDA back end; use device='cpu'";
+    else if (error.matches(PyExc_ImportError))
+      failure = std::string("the CUDA back end does not load: ") + error.what();
+    else
+      throw;
+    return failure;
+  }
+}
+
+}  // namespace
+
 Device device_from(const std::string& text) {
   if (text == "cpu") return {};
-  if (text == "cuda" || text.rfind("cuda:", 0) == 0) throw DeviceError("device " + text + ": " + cuda::reason());
-  throw ArgumentError("device: expected 'cpu' or 'cuda[:index]', got '" + text + "'");
+  const bool indexed = text.rfind("cuda:", 0) == 0;
+  if (text != "cuda" && !(indexed && text.size() > 5 && text.size() < 9 &&
+                          text.find_first_not_of("0123456789", 5) == std::string::npos))
+    throw ArgumentError("device: expected 'cpu' or 'cuda[:index]', got '" + text + "'");
+  const std::string why = load_accelerator();
+  if (!why.empty()) throw DeviceError("device " + text + ": " + why);
+  const Device device{DeviceKind::cuda, indexed ? std::stoi(text.substr(5)) : 0};
+  accelerator_of(device);
+  return device;
 }
 
 std::string device_name(Device device) { return message(device); }
@@ -22,8 +62,25 @@ void bind_device(py::module_& m) {
   m.def("vector_bytes", [] { return cpu_table().vector_bytes; });
   m.def("num_threads", &thread_count);
   m.def("set_num_threads", &set_thread_count, py::arg("threads"));
-  m.def("cuda_available", &cuda::available);
-  m.def("cuda_reason", &cuda::reason);
+  m.def("cuda_reason", &load_accelerator);
+  m.def("cuda_emulated", [] { return load_accelerator().empty() && accelerator()->emulated(); });
+  m.def("cuda_device_count", [] { return load_accelerator().empty() ? accelerator()->device_count() : 0; });
+  m.def("cuda_properties", [](const std::string& text) {
+    const Device device = device_from(text);
+    const AcceleratorProperties p = accelerator_of(device).properties(device.index);
+    py::dict d;
+    d["name"] = p.name;
+    d["compute_capability"] = py::make_tuple(p.major, p.minor);
+    d["multiprocessors"] = p.multiprocessors;
+    d["memory"] = p.memory;
+    return d;
+  });
+  m.def("synchronize", [](const std::string& text) {
+    const Device device = device_from(text);
+    if (device.kind == DeviceKind::cpu) return;
+    py::gil_scoped_release released;
+    accelerator_of(device).synchronize(device.index);
+  });
   m.def("check_device", [](const std::string& text) { return device_name(device_from(text)); });
   m.def("memory_statistics", [](const std::string& device) {
     const MemoryStatistics s = pool(device_from(device)).statistics();

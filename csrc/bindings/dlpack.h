@@ -4,7 +4,7 @@
 
 namespace dc::dlpack {
 
-inline constexpr int32_t kCpu = 1;
+inline constexpr int32_t kCpu = 1, kCuda = 2;
 inline constexpr uint8_t kInt = 0, kUInt = 1, kFloat = 2, kBool = 6;
 inline constexpr uint64_t kReadOnly = 1;
 

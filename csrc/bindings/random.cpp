@@ -20,26 +20,30 @@ using Key = std::tuple<py::int_, py::int_, py::int_>;
 void bind_random(py::module_& m) {
   using namespace py::literals;
   m.def(
-      "random_bits", [](const Key& key, const Dims& shape) { return ops::random_bits(key_from(key), shape); }, "key"_a,
-      "shape"_a);
+      "random_bits", [](const Key& key, const Dims& shape, const std::string& device) {
+        return ops::random_bits(key_from(key), shape, device_from(device));
+      },
+      "key"_a, "shape"_a, "device"_a);
   m.def(
       "random_uniform",
-      [](const Key& key, const Dims& shape, double low, double high, const py::object& dtype) {
-        return ops::random_uniform(key_from(key), shape, low, high, dtype_from(dtype));
+      [](const Key& key, const Dims& shape, double low, double high, const py::object& dtype,
+         const std::string& device) {
+        return ops::random_uniform(key_from(key), shape, low, high, dtype_from(dtype), device_from(device));
       },
-      "key"_a, "shape"_a, "low"_a, "high"_a, "dtype"_a);
+      "key"_a, "shape"_a, "low"_a, "high"_a, "dtype"_a, "device"_a);
   m.def(
       "random_normal",
-      [](const Key& key, const Dims& shape, double mean, double deviation, const py::object& dtype) {
-        return ops::random_normal(key_from(key), shape, mean, deviation, dtype_from(dtype));
+      [](const Key& key, const Dims& shape, double mean, double deviation, const py::object& dtype,
+         const std::string& device) {
+        return ops::random_normal(key_from(key), shape, mean, deviation, dtype_from(dtype), device_from(device));
       },
-      "key"_a, "shape"_a, "mean"_a, "deviation"_a, "dtype"_a);
+      "key"_a, "shape"_a, "mean"_a, "deviation"_a, "dtype"_a, "device"_a);
   m.def(
       "random_bernoulli",
-      [](const Key& key, const Dims& shape, double p, const py::object& dtype) {
-        return ops::random_bernoulli(key_from(key), shape, p, dtype_from(dtype));
+      [](const Key& key, const Dims& shape, double p, const py::object& dtype, const std::string& device) {
+        return ops::random_bernoulli(key_from(key), shape, p, dtype_from(dtype), device_from(device));
       },
-      "key"_a, "shape"_a, "p"_a, "dtype"_a);
+      "key"_a, "shape"_a, "p"_a, "dtype"_a, "device"_a);
   m.def(
       "random_bernoulli_each",
       [](const Key& key, const Array& p) { return ops::random_bernoulli_each(key_from(key), p); }, "key"_a, "p"_a);

@@ -10,6 +10,7 @@
 #include <sanitizer/asan_interface.h>
 #endif
 
+#include "core/accelerator.h"
 #include "core/error.h"
 
 namespace dc {
@@ -59,7 +60,7 @@ void* CachingPool::allocate(size_t bytes) {
     p = raw_->allocate(size);
     if (!p) {
       for (auto& [block, list] : free_)
-        for (void* q : list) unpoison(q, block), raw_->release(q, block);
+        for (void* q : list) give_back(q, block);
       free_.clear();
       statistics_.cached = 0;
       p = raw_->allocate(size);
@@ -69,8 +70,10 @@ void* CachingPool::allocate(size_t bytes) {
   }
   statistics_.current += size;
   statistics_.peak = std::max(statistics_.peak, statistics_.current);
-  unpoison(p, bytes);
-  poison(static_cast<char*>(p) + bytes, size - bytes);
+  if (device_.kind == DeviceKind::cpu) {
+    unpoison(p, bytes);
+    poison(static_cast<char*>(p) + bytes, size - bytes);
+  }
   return p;
 }
 
@@ -79,19 +82,23 @@ void CachingPool::release(void* p, size_t bytes) {
   std::lock_guard lock(mutex_);
   statistics_.current -= size;
   if (statistics_.cached + size > cache_limit_) {
-    unpoison(p, size);
-    raw_->release(p, size);
+    give_back(p, size);
     return;
   }
-  poison(p, size);
+  if (device_.kind == DeviceKind::cpu) poison(p, size);
   free_[size].push_back(p);
   statistics_.cached += size;
+}
+
+void CachingPool::give_back(void* p, size_t size) {
+  if (device_.kind == DeviceKind::cpu) unpoison(p, size);
+  raw_->release(p, size);
 }
 
 void CachingPool::empty_cache() {
   std::lock_guard lock(mutex_);
   for (auto& [size, list] : free_)
-    for (void* p : list) unpoison(p, size), raw_->release(p, size);
+    for (void* p : list) give_back(p, size);
   free_.clear();
   statistics_.cached = 0;
 }
@@ -126,8 +133,15 @@ CachingPool& cpu_pool() {
 }  // namespace
 
 CachingPool& pool(Device device) {
-  DC_CHECK(device.kind == DeviceKind::cpu, DeviceError, "memory: device ", device, " is not available");
-  return cpu_pool();
+  if (device.kind == DeviceKind::cpu) return cpu_pool();
+  constexpr int kMost = 64;
+  static std::mutex making;
+  static CachingPool* pools[kMost] = {};
+  Accelerator& a = accelerator_of(device);
+  DC_CHECK(device.index < kMost, DeviceError, "memory: expected at most ", kMost, " devices, got ", device);
+  std::lock_guard lock(making);
+  if (!pools[device.index]) pools[device.index] = new CachingPool(device, a.allocator(device.index));
+  return *pools[device.index];
 }
 
 }  // namespace dc

@@ -48,6 +48,8 @@ class CachingPool {
   std::mutex& mutex() { return mutex_; }  // for the handlers of fork
 
  private:
+  void give_back(void* p, size_t size);
+
   Device device_;
   std::unique_ptr<RawAllocator> raw_;
   mutable std::mutex mutex_;

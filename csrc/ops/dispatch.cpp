@@ -1,19 +1,12 @@
 #include "ops/dispatch.h"
 
+#include "core/accelerator.h"
 #include "cpu_select.h"
-#include "cuda_backend.h"
 
 namespace dc {
 
-namespace {
-void check_cpu(Device device) {
-  DC_CHECK(device.kind == DeviceKind::cpu, DeviceError, "device ", device, ": ", cuda::reason());
-}
-}  // namespace
-
 const BackendTable& backend(Device device) {
-  check_cpu(device);
-  return cpu_table();
+  return device.kind == DeviceKind::cpu ? cpu_table() : accelerator_of(device).table();
 }
 
 template <>
@@ -23,8 +16,7 @@ const KernelTable<float>& kernels<float>(Device device) {
 
 template <>
 const KernelTable<double>& kernels<double>(Device device) {
-  check_cpu(device);
-  return cpu_table_f64();
+  return device.kind == DeviceKind::cpu ? cpu_table_f64() : accelerator_of(device).table_f64();
 }
 
 void check_same_device(const char* op, const Array& a, const Array& b) {

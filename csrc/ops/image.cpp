@@ -4,6 +4,7 @@
 
 #include "ops/dispatch.h"
 #include "ops/movement.h"
+#include "ops/range.h"
 
 namespace dc::ops {
 
@@ -34,11 +35,7 @@ Array checked_rows(const char* op, const char* name, const Array& rows0, int64_t
   DC_CHECK(rows0.dtype() == DType::int64, DtypeError, op, ": expected int64 ", name, ", got ", rows0.dtype());
   DC_CHECK(rows0.device() == device, DeviceError, op, ": expected one device, got ", device, " and ", rows0.device());
   const Array rows = contiguous(rows0);
-  const int64_t* v = rows.data<int64_t>();
-  for (int64_t i = 0; count >= 0 && i < rows.size(); ++i)
-    DC_CHECK(v[i] >= 0 && v[i] < count, ArgumentError, op, ": expected ", name, " in [0, ", count, "), got ", v[i],
-             " at ", i);
-  return rows;
+  return count < 0 ? rows : in_range(op, name, rows, {.low = 0, .high = count});
 }
 
 }  // namespace

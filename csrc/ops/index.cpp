@@ -3,6 +3,7 @@
 #include "kernels/index.h"
 #include "ops/dispatch.h"
 #include "ops/movement.h"
+#include "ops/range.h"
 
 namespace dc::ops {
 
@@ -20,18 +21,7 @@ Array checked_index(const char* op, const Array& index0, int64_t size, Device de
   DC_CHECK(index0.dtype() == DType::int64 || index0.dtype() == DType::int32 || index0.dtype() == DType::uint8,
            DtypeError, op, ": expected integer indices, got ", index0.dtype());
   DC_CHECK(index0.device() == device, DeviceError, op, ": expected one device, got ", device, " and ", index0.device());
-  Array index = contiguous(cast(index0, DType::int64));
-  const int64_t* v = index.data<int64_t>();
-  bool negative = false;
-  for (int64_t i = 0; i < index.size(); ++i) {
-    DC_CHECK(v[i] >= -size && v[i] < size, ArgumentError, op, ": expected indices in [", -size, ", ", size, "), got ",
-             v[i], " at ", i);
-    negative |= v[i] < 0;
-  }
-  if (!negative) return index;
-  Array positive(index.shape(), DType::int64, device);
-  for (int64_t i = 0; i < index.size(); ++i) positive.data<int64_t>()[i] = v[i] < 0 ? v[i] + size : v[i];
-  return positive;
+  return in_range(op, "indices", contiguous(cast(index0, DType::int64)), {.low = -size, .high = size, .from_end = true});
 }
 
 Dims taken_shape(const Dims& x, const Dims& index, int axis) {
@@ -145,10 +135,7 @@ Array one_hot(const Array& index0, int64_t c, double on, double off, DType dtype
   DC_CHECK(c >= 0, ArgumentError, "one_hot: expected a number of classes >= 0, got ", c);
   DC_CHECK(index0.dtype() == DType::int64 || index0.dtype() == DType::int32 || index0.dtype() == DType::uint8,
            DtypeError, "one_hot: expected integer indices, got ", index0.dtype());
-  const Array index = contiguous(cast(index0, DType::int64));
-  for (int64_t i = 0; i < index.size(); ++i)
-    DC_CHECK(index.data<int64_t>()[i] >= 0 && index.data<int64_t>()[i] < c, ArgumentError,
-             "one_hot: expected indices in [0, ", c, "), got ", index.data<int64_t>()[i], " at ", i);
+  const Array index = in_range("one_hot", "indices", contiguous(cast(index0, DType::int64)), {.low = 0, .high = c});
   Dims shape = index.shape();
   shape.push_back(c);
   return dispatch_float("one_hot", dtype, [&]<class T>(T) {

@@ -2,6 +2,7 @@
 
 #include "ops/dispatch.h"
 #include "ops/movement.h"
+#include "ops/range.h"
 
 namespace dc::ops {
 
@@ -51,12 +52,8 @@ Array checked_labels(const char* op, const Array& labels, const Array& x, int64_
   DC_CHECK(labels.shape() == without_last(x.shape()), ShapeError, op, ": expected labels ", without_last(x.shape()),
            " for logits ", x.shape(), ", got ", labels.shape());
   check_same_device(op, x, labels);
-  Array y = contiguous(cast(labels, DType::int64));
-  const int64_t* p = y.data<int64_t>();
-  for (int64_t i = 0; i < y.size(); ++i)
-    DC_CHECK((p[i] >= 0 && p[i] < c) || p[i] == ignore, ArgumentError, op, ": expected labels in [0, ", c, "), got ",
-             p[i], " at row ", i);
-  return y;
+  return in_range(op, "labels", contiguous(cast(labels, DType::int64)),
+                  {.low = 0, .high = c, .ignore = ignore, .place = " at row "});
 }
 
 Array row_op(const char* op, const Array& x0, bool logarithm) {

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "core/accelerator.h"
 #include "ops/dispatch.h"
 
 namespace dc::ops {
@@ -37,10 +38,10 @@ Dims broadcast_strides(const Array& a, const Dims& shape) {
   return s;
 }
 
-void copy_into(const Array& x, Array& out) {
-  DC_CHECK(x.shape() == out.shape(), ShapeError, "copy: expected shape ", out.shape(), ", got ", x.shape());
-  check_same_dtype("copy", x, out);
-  check_same_device("copy", x, out);
+void copy_into(const Array& x0, Array& out) {
+  DC_CHECK(x0.shape() == out.shape(), ShapeError, "copy: expected shape ", out.shape(), ", got ", x0.shape());
+  check_same_dtype("copy", x0, out);
+  const Array x = to_device(x0, out.device());
   DC_CHECK(!out.storage()->readonly(), ArgumentError, "copy: the destination is read-only");
   const Nd nd = make_nd(x.shape(), {x.strides(), out.strides()});
   if (nd.size > 0)
@@ -56,6 +57,17 @@ Array copy(const Array& x) {
 }
 
 Array contiguous(const Array& x) { return x.is_contiguous() ? x : copy(x); }
+
+Array to_device(const Array& x0, Device device) {
+  if (x0.device() == device) return x0;
+  const Array x = contiguous(x0);
+  Array y(x.shape(), x.dtype(), device);
+  const Device through = device.kind == DeviceKind::cpu ? x.device() : device;
+  if (x.size() > 0)
+    accelerator_of(through).copy(y.data(), device, x.data(), x.device(),
+                                 static_cast<size_t>(x.size()) * static_cast<size_t>(itemsize(x.dtype())));
+  return y;
+}
 
 Array cast(const Array& x, DType dtype) {
   if (x.dtype() == dtype) return x;

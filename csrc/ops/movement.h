@@ -15,6 +15,8 @@ Dims broadcast_strides(const Array& a, const Dims& shape);
 Array contiguous(const Array& x);
 Array copy(const Array& x);
 Array cast(const Array& x, DType dtype);
+// The values on another device, contiguous; x itself where it is there already.
+Array to_device(const Array& x, Device device);
 Array full(const Dims& shape, double value, DType dtype, Device device = {});
 Array arange(double start, double stop, double step, DType dtype);
 
@@ -26,7 +28,7 @@ Array slice(const Array& x, const Dims& starts, const Dims& sizes, const Dims& s
 Array slice_embed(const Array& g, const Dims& shape, const Dims& starts, const Dims& steps);
 Array flip(const Array& x, const Dims& axes);
 Array concatenate(const std::vector<Array>& xs, int64_t axis);
-// x (contiguous or not) written over `out` in place, for buffers that must keep their address.
+// x (contiguous or not, on any device) written over `out` in place, for buffers that must keep their address.
 void copy_into(const Array& x, Array& out);
 
 }  // namespace dc::ops

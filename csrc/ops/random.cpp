@@ -7,17 +7,18 @@
 
 namespace dc::ops {
 
-Array random_bits(const RandomKey& key, const Dims& shape) {
-  Array y(shape, DType::int32);
+Array random_bits(const RandomKey& key, const Dims& shape, Device device) {
+  Array y(shape, DType::int32, device);
   if (y.size() > 0) kernels<float>(y.device()).random->bits(key, y.size(), y.data<uint32_t>(), context(y.device()));
   return y;
 }
 
-Array random_uniform(const RandomKey& key, const Dims& shape, double low, double high, DType dtype) {
+Array random_uniform(const RandomKey& key, const Dims& shape, double low, double high, DType dtype,
+                     Device device) {
   DC_CHECK(std::isfinite(low) && std::isfinite(high) && low <= high, ArgumentError,
            "uniform: expected finite low <= high, got ", low, " and ", high);
   return dispatch_float("uniform", dtype, [&]<class T>(T) {
-    Array y(shape, dtype);
+    Array y(shape, dtype, device);
     if (y.size() > 0)
       kernels<T>(y.device())
           .random->uniform(key, y.size(), static_cast<T>(low), static_cast<T>(high), y.template data<T>(),
@@ -26,11 +27,12 @@ Array random_uniform(const RandomKey& key, const Dims& shape, double low, double
   });
 }
 
-Array random_normal(const RandomKey& key, const Dims& shape, double mean, double deviation, DType dtype) {
+Array random_normal(const RandomKey& key, const Dims& shape, double mean, double deviation, DType dtype,
+                    Device device) {
   DC_CHECK(std::isfinite(mean) && std::isfinite(deviation) && deviation >= 0, ArgumentError,
            "normal: expected a finite mean and deviation >= 0, got ", mean, " and ", deviation);
   return dispatch_float("normal", dtype, [&]<class T>(T) {
-    Array y(shape, dtype);
+    Array y(shape, dtype, device);
     if (y.size() > 0)
       kernels<T>(y.device())
           .random->normal(key, y.size(), static_cast<T>(mean), static_cast<T>(deviation), y.template data<T>(),
@@ -39,10 +41,10 @@ Array random_normal(const RandomKey& key, const Dims& shape, double mean, double
   });
 }
 
-Array random_bernoulli(const RandomKey& key, const Dims& shape, double p, DType dtype) {
+Array random_bernoulli(const RandomKey& key, const Dims& shape, double p, DType dtype, Device device) {
   DC_CHECK(p >= 0 && p <= 1, ArgumentError, "bernoulli: expected p in [0, 1], got ", p);
   return dispatch_float("bernoulli", dtype, [&]<class T>(T) {
-    Array y(shape, dtype);
+    Array y(shape, dtype, device);
     if (y.size() > 0)
       kernels<T>(y.device())
           .random->bernoulli(key, y.size(), static_cast<T>(p), y.template data<T>(), context(y.device()));

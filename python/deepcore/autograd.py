@@ -32,14 +32,15 @@ _state = _State()
 
 
 class Shadow:
-    """Stands for an argument that a rule declared not to need: it knows shape and dtype only."""
+    """Stands for an argument that a rule declared not to need: it knows shape, dtype and device only."""
 
-    __slots__ = ("dtype", "op", "shape")
+    __slots__ = ("device", "dtype", "op", "shape")
 
     def __init__(self, op: str, array: _C.Array) -> None:
         self.op = op
         self.shape = array.shape
         self.dtype = array.dtype
+        self.device = array.device
 
     @property
     def ndim(self) -> int:

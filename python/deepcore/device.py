@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from deepcore import _C
 from deepcore.errors import ArgumentError
 
@@ -58,7 +60,37 @@ class cuda:
     @staticmethod
     def is_available() -> bool:
         """Whether device='cuda' can be used."""
-        return _C.cuda_available()
+        return _C.cuda_reason() == ""
+
+    @staticmethod
+    def device_count() -> int:
+        """Number of CUDA devices that can be used."""
+        return _C.cuda_device_count()
+
+    @staticmethod
+    def properties(device: str = "cuda:0") -> dict[str, Any]:
+        """name, compute_capability, multiprocessors and memory (bytes) of a device."""
+        return _C.cuda_properties(device)
+
+    @staticmethod
+    def is_emulated() -> bool:
+        """Whether 'cuda' is the emulated device of the tests (DEEPCORE_CUDA_EMULATE=1)."""
+        return _C.cuda_emulated()
+
+    @staticmethod
+    def synchronize(device: str = "cuda") -> None:
+        """Wait for the work of a device; raises what its kernels found wrong, such as an index out of range."""
+        _C.synchronize(device)
+
+    @staticmethod
+    def memory_stats(device: str = "cuda") -> dict[str, int]:
+        """As `deepcore.memory.statistics`."""
+        return _C.memory_statistics(device)
+
+    @staticmethod
+    def empty_cache(device: str = "cuda") -> None:
+        """Give cached blocks back to the device."""
+        _C.empty_cache(device)
 
     @staticmethod
     def reason() -> str:

@@ -67,37 +67,39 @@ def _shape(shape: int | Sequence[int]) -> tuple[int, ...]:
 
 def uniform(
     shape: int | Sequence[int], low: float = 0.0, high: float = 1.0, *, dtype: DTypeLike = "float32",
-    seed: int | None = None, stream: int = 0,
+    seed: int | None = None, stream: int = 0, device: str = "cpu",
 ) -> Tensor:  # fmt: skip
     """Independent uniform numbers in [low, high): 24 random bits in float32, 53 in float64."""
-    return Tensor(_C.random_uniform(_key(seed, stream), _shape(shape), low, high, dtype))
+    return Tensor(_C.random_uniform(_key(seed, stream), _shape(shape), low, high, dtype, device))
 
 
 def normal(
     shape: int | Sequence[int], mean: float = 0.0, deviation: float = 1.0, *, dtype: DTypeLike = "float32",
-    seed: int | None = None, stream: int = 0,
+    seed: int | None = None, stream: int = 0, device: str = "cpu",
 ) -> Tensor:  # fmt: skip
     """Independent normal numbers (Box and Muller, 1958)."""
-    return Tensor(_C.random_normal(_key(seed, stream), _shape(shape), mean, deviation, dtype))
+    return Tensor(_C.random_normal(_key(seed, stream), _shape(shape), mean, deviation, dtype, device))
 
 
 def bernoulli(
     p: float | Tensor, shape: int | Sequence[int] | None = None, *, dtype: DTypeLike = "float32",
-    seed: int | None = None, stream: int = 0,
+    seed: int | None = None, stream: int = 0, device: str = "cpu",
 ) -> Tensor:  # fmt: skip
-    """1 with probability p, else 0: for one p over `shape`, or for a tensor of probabilities in its shape."""
+    """1 with probability p, else 0: for one p over `shape`, or for a tensor of probabilities in its shape and place."""
     if isinstance(p, Tensor):
         if shape is not None and _shape(shape) != p.shape:
             raise ArgumentError(f"bernoulli: expected no shape or {p.shape} beside a tensor of probabilities")
         return Tensor(_C.random_bernoulli_each(_key(seed, stream), p.array))
     if shape is None:
         raise ArgumentError("bernoulli: expected a shape beside a single probability")
-    return Tensor(_C.random_bernoulli(_key(seed, stream), _shape(shape), p, dtype))
+    return Tensor(_C.random_bernoulli(_key(seed, stream), _shape(shape), p, dtype, device))
 
 
-def bits(shape: int | Sequence[int], *, seed: int | None = None, stream: int = 0) -> Tensor:
+def bits(
+    shape: int | Sequence[int], *, seed: int | None = None, stream: int = 0, device: str = "cpu"
+) -> Tensor:
     """Raw 32-bit words, as int32."""
-    return Tensor(_C.random_bits(_key(seed, stream), _shape(shape)))
+    return Tensor(_C.random_bits(_key(seed, stream), _shape(shape), device))
 
 
 def permutation(n: int, *, seed: int | None = None, stream: int = 0) -> npt.NDArray[Any]:

@@ -79,7 +79,7 @@ class Tensor:
 
     # ---- out of deepcore ----
     def numpy(self) -> npt.NDArray[Any]:
-        """The values as a numpy array that shares memory with this tensor."""
+        """The values as a numpy array: it shares memory with a tensor of the CPU and is a copy of one of a device."""
         return self.array.numpy()
 
     def item(self) -> float | int | bool:
@@ -109,18 +109,36 @@ class Tensor:
     ) -> Any:
         if self.requires_grad:
             raise GradientError("__dlpack__: the tensor requires a gradient; export tensor.detach()")
-        if dl_device is not None and tuple(dl_device) != (1, 0):
-            raise BufferError(f"__dlpack__: expected device (1, 0), got {dl_device}")
+        here = self.__dlpack_device__()
         array = _C.copy(self.array) if copy else self.array
+        if dl_device is not None and tuple(dl_device) != here:
+            if tuple(dl_device) != (1, 0) or copy is False:
+                raise BufferError(f"__dlpack__: expected device {here}, got {dl_device}")
+            array = _C.to_device(self.array, "cpu")
+        elif here[0] == 2 and stream != -1:  # -1: the consumer orders its work itself
+            _C.synchronize(self.device)
         if array.readonly and (max_version is None or max_version[0] < 1):
             raise BufferError("__dlpack__: the memory is read-only, which the consumer's DLPack version cannot express")
         return array.__dlpack__(max_version=max_version)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return (1, 0)
+        return (1, 0) if self.device == "cpu" else (2, int(self.device.split(":")[1]))
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        if self.device == "cpu":
+            raise AttributeError("__cuda_array_interface__: a tensor of the CPU")
+        if self.requires_grad:
+            raise GradientError("__cuda_array_interface__: the tensor requires a gradient; export tensor.detach()")
+        _C.synchronize(self.device)
+        kind = np.dtype(self.dtype)
+        return {
+            "shape": self.shape, "strides": tuple(s * kind.itemsize for s in self.strides), "typestr": kind.str,
+            "data": (self.array.pointer, self.array.readonly), "version": 3, "stream": None,
+        }  # fmt: skip
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (np.array(self.array.numpy()), self.requires_grad)
+        return _rebuild, (np.array(self.array.numpy()), self.requires_grad, self.device)
 
     def __copy__(self) -> Tensor:
         return Tensor(self.array, self.requires_grad and self.node is None)
@@ -228,6 +246,9 @@ class Tensor:
         def __getitem__(self, key: Any) -> Tensor: ...
         def __iter__(self) -> Iterator[Tensor]: ...
         def astype(self, dtype: DTypeLike) -> Tensor: ...
+        def to(self, device: str) -> Tensor: ...
+        def cpu(self) -> Tensor: ...
+        def cuda(self) -> Tensor: ...
         def reshape(self, *shape: Any) -> Tensor: ...
         def transpose(self, *axes: Any) -> Tensor: ...
         def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
@@ -236,8 +257,8 @@ class Tensor:
         def min(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
 
 
-def _rebuild(values: npt.NDArray[Any], requires_grad: bool) -> Tensor:
-    return Tensor(_C.from_numpy(values), requires_grad)
+def _rebuild(values: npt.NDArray[Any], requires_grad: bool, device: str = "cpu") -> Tensor:
+    return Tensor(_C.to_device(_C.from_numpy(values), device), requires_grad)
 
 
 def tensor(
@@ -245,17 +266,19 @@ def tensor(
     dtype: DTypeLike | None = None,
     *,
     requires_grad: bool = False,
-    device: str = "cpu",
+    device: str | None = None,
     copy: bool = True,
 ) -> Tensor:
     """A tensor with its own copy of `data` (numbers, nested sequences, numpy arrays, tensors).
 
     Without `dtype`, Python floats become float32, Python integers int64; arrays keep their type. With
-    `copy=False` numpy arrays of a known type are shared, not copied.
+    `copy=False` numpy arrays of a known type are shared, not copied. Without `device`, tensors stay where they are and
+    everything else goes to the CPU.
     """
-    _C.check_device(device)
     if isinstance(data, Tensor):
         array = data.array if dtype is None else _C.cast(data.array, dtype)
+        if device is not None:
+            array = _C.to_device(array, device)
         array = _C.copy(array) if copy and array is data.array else array
     else:
         values = np.asarray(data)
@@ -269,6 +292,8 @@ def tensor(
         # np.asarray of a foreign object may share its memory; only a list or number is ours already.
         if copy and isinstance(data, (np.ndarray, np.generic)) and array.pointer == data.__array_interface__["data"][0]:
             array = _C.copy(array)
+        if device is not None:
+            array = _C.to_device(array, device)
     result = Tensor(array)
     return result.requires_grad_() if requires_grad else result
 
@@ -281,8 +306,30 @@ def as_tensor(data: ArrayLike, dtype: DTypeLike | None = None) -> Tensor:
 
 
 def from_dlpack(data: Any) -> Tensor:
-    """A tensor sharing the memory of any object with `__dlpack__` (torch, jax, numpy, ...), without a copy."""
+    """A tensor sharing the memory of any object with `__dlpack__` (torch, jax, numpy, ...) or with
+    `__cuda_array_interface__`, without a copy."""
+    if not hasattr(data, "__dlpack__") and hasattr(data, "__cuda_array_interface__"):
+        return _from_cuda_array_interface(data)
     return Tensor(_C.from_dlpack(data))
+
+
+def _from_cuda_array_interface(data: Any) -> Tensor:
+    facts = data.__cuda_array_interface__
+    if facts.get("mask") is not None:
+        raise DtypeError("from_dlpack: __cuda_array_interface__ with a mask")
+    kind = np.dtype(facts["typestr"])
+    shape = tuple(int(n) for n in facts["shape"])
+    steps = facts.get("strides")
+    if steps is None:
+        steps, size = [], kind.itemsize
+        for n in reversed(shape):
+            steps.insert(0, size)
+            size *= n
+    if any(s % kind.itemsize for s in steps):
+        raise DtypeError(f"from_dlpack: expected strides in whole elements of {kind}, got {tuple(steps)} bytes")
+    pointer, readonly = facts["data"]
+    strides = tuple(int(s) // kind.itemsize for s in steps)
+    return Tensor(_C.from_cuda_pointer(pointer, shape, strides, kind, bool(readonly), data))
 
 
 def full(shape: int | Sequence[int], value: float, dtype: DTypeLike = "float32", *, device: str = "cpu") -> Tensor:
@@ -300,10 +347,12 @@ def ones(shape: int | Sequence[int], dtype: DTypeLike = "float32", *, device: st
     return full(shape, 1.0, dtype, device=device)
 
 
-def arange(start: float, stop: float | None = None, step: float = 1, dtype: DTypeLike | None = None) -> Tensor:
+def arange(
+    start: float, stop: float | None = None, step: float = 1, dtype: DTypeLike | None = None, *, device: str = "cpu"
+) -> Tensor:
     """Values start, start + step, ... below stop; int64 for integers, else float32."""
     if stop is None:
         start, stop = 0, start
     if dtype is None:
         dtype = "int64" if all(isinstance(v, int) for v in (start, stop, step)) else "float32"
-    return Tensor(_C.arange(start, stop, step, dtype))
+    return Tensor(_C.arange(start, stop, step, dtype, device))

@@ -152,6 +152,16 @@ class Module:
                     inplace.convert(t, dtype)
         return self
 
+    def to(self, device: str) -> Module:
+        """Move all parameters, their gradients and buffers to 'cpu' or 'cuda', in place; returns self.
+
+        Make the optimizer afterwards: its moments live where the parameters are.
+        """
+        for _, m in self.named_modules():
+            for t in [*m._parameters.values(), *m._buffers.values()]:
+                inplace.move(t, device)
+        return self
+
     # ---- looking ----
     def extra_repr(self) -> str:
         """Options shown between the parentheses of the module's text."""

@@ -99,6 +99,7 @@ from deepcore.ops.movement import (
     squeeze,
     stack,
     swap_axes,
+    to,
     transpose,
 )  # fmt: skip
 from deepcore.ops.norm import (
@@ -134,7 +135,8 @@ def _attach() -> None:
         "__rpow__": lambda a, b: power(b, a), "__matmul__": lambda a, b: matmul(a, as_tensor(b)),
         "__rmatmul__": lambda a, b: matmul(as_tensor(b), a), "__neg__": negative, "__abs__": absolute,
         "__eq__": equal, "__ne__": not_equal, "__lt__": less, "__le__": less_equal, "__gt__": greater,
-        "__ge__": greater_equal, "__getitem__": getitem, "__iter__": iterate, "astype": astype, "reshape": reshape,
+        "__ge__": greater_equal, "__getitem__": getitem, "__iter__": iterate, "astype": astype, "to": to,
+        "cpu": lambda x: to(x, "cpu"), "cuda": lambda x: to(x, "cuda"), "reshape": reshape,
         "transpose": transpose, "sum": sum, "mean": mean, "max": max, "min": min,
     }  # fmt: skip
     for name, function in methods.items():
@@ -156,7 +158,7 @@ __all__ = [
     "multiply", "narrow", "negative", "norm", "not_equal", "one_hot", "pad", "power", "prod", "reciprocal", "relu",
     "reshape", "resize", "round", "rsqrt", "scatter_add", "sigmoid", "sign", "silu", "sin", "softmax",
     "softmax_cross_entropy", "softplus", "softsign", "sort", "split", "spread2d", "sqrt", "square", "squeeze", "stack",
-    "step", "subtract", "sum", "sum_pool2d", "swap_axes", "take", "take_along", "tanh", "top_k", "transpose",
+    "step", "subtract", "sum", "sum_pool2d", "swap_axes", "take", "take_along", "tanh", "to", "top_k", "transpose",
     "upsample",
     "var", "where",
 ]  # fmt: skip

@@ -33,6 +33,13 @@ def convert(x: Tensor, dtype: str) -> None:
     x.array = _C.cast(x.array, dtype)
 
 
+def move(x: Tensor, device: str) -> None:
+    """Give the tensor object its values on another device, and its gradient with them."""
+    x.array = _C.to_device(x.array, device)
+    if x.grad is not None:
+        move(x.grad, device)
+
+
 def scale(tensors: Sequence[Tensor], factor: float) -> None:
     """Multiply every tensor by a number."""
     _C.scale([t.array for t in tensors], factor)
@@ -48,4 +55,4 @@ def first_not_finite(tensors: Sequence[Tensor]) -> int:
     return _C.first_not_finite([t.array for t in tensors])
 
 
-__all__ = ["convert", "copy_into", "duplicate", "first_not_finite", "moving_average", "scale"]
+__all__ = ["convert", "copy_into", "duplicate", "first_not_finite", "move", "moving_average", "scale"]

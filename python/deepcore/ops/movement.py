@@ -125,6 +125,23 @@ def astype(x: Tensor, dtype: DTypeLike) -> Tensor:
     return _cast_to(x, dtype)
 
 
+@primitive
+def _to(x: _C.Array, *, device: str) -> _C.Array:
+    return _C.to_device(x, device)
+
+
+defvjp(_to, lambda g, y, x, device: to(g, x.device))
+
+
+def to(x: Tensor, device: str) -> Tensor:
+    """`x` on 'cpu', 'cuda' or 'cuda:index'; itself where it is there already. DeviceError where the device is missing."""
+    device = _C.check_device(device)
+    if device == x.device:
+        return x
+    moved: Tensor = _to(x, device=device)
+    return moved
+
+
 def _shape_arguments(shape: tuple[Any, ...]) -> Shape:
     if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
         shape = tuple(shape[0])

@@ -1,0 +1,57 @@
+// Accelerator: what a device back end gives to the rest of the library. The extension module _cuda (or its emulated
+// twin) fills one in and installs it; without it there is only the CPU.
+#pragma once
+#include <memory>
+#include <string>
+
+#include "core/allocator.h"
+#include "core/device.h"
+
+namespace dc {
+
+struct BackendTable;
+template <class T>
+struct KernelTable;
+
+struct AcceleratorProperties {
+  std::string name;
+  int major = 0, minor = 0;  // compute capability
+  int multiprocessors = 0;
+  size_t memory = 0;  // bytes
+};
+
+// Integers that a kernel is about to use as positions: see ops/range.h.
+struct RangeCheck {
+  const char *op, *what, *place;
+  int64_t n, low, high, ignore;
+  bool from_end;
+};
+
+class Accelerator {
+ public:
+  virtual ~Accelerator() = default;
+  virtual bool emulated() const = 0;
+  virtual int device_count() const = 0;
+  // Why no device can be used, with the remedy; empty when one can.
+  virtual std::string reason() const = 0;
+  virtual AcceleratorProperties properties(int device) const = 0;
+  virtual std::unique_ptr<RawAllocator> allocator(int device) = 0;
+  virtual void* stream(int device) = 0;  // of computations
+  // Ordered after the work of the computing stream. From or to the host it returns when the host memory may be used.
+  virtual void copy(void* to, Device to_device, const void* from, Device from_device, size_t bytes) = 0;
+  // Writes the values to `checked`, clamped into the range, and notes the first offender for `synchronize`.
+  virtual void check_range(int device, const RangeCheck& check, const int64_t* values, int64_t* checked) = 0;
+  // Waits for the device and raises what its kernels noted since the last wait.
+  virtual void synchronize(int device) = 0;
+  virtual const BackendTable& table() const = 0;
+  virtual const KernelTable<double>& table_f64() const = 0;
+};
+
+// The installed accelerator or null. Installing happens once, under the import lock of Python.
+Accelerator* accelerator();
+void install(Accelerator* accelerator);
+
+// The accelerator that serves this device; DeviceError with the reason where there is none or no such index.
+Accelerator& accelerator_of(Device device);
+
+}  // namespace dc
