@@ -182,7 +182,13 @@ void fill_tensor(dlpack::Tensor& t, Export& e) {
     e.strides[d] = e.array.strides()[d];
   }
   const Device device = e.array.device();
-  t = {e.array.data(), {device.kind == DeviceKind::cpu ? dlpack::kCpu : dlpack::kCuda, device.index}, e.array.ndim(), dl_dtype(e.array.dtype()), e.shape, e.strides, 0};
+  t = {e.array.data(),
+       {device.kind == DeviceKind::cpu ? dlpack::kCpu : dlpack::kCuda, device.index},
+       e.array.ndim(),
+       dl_dtype(e.array.dtype()),
+       e.shape,
+       e.strides,
+       0};
 }
 
 template <class M>
@@ -275,7 +281,8 @@ Array from_dlpack(const py::object& object) {
     if (py::hasattr(object, "__dlpack_device__")) {
       const py::tuple where = object.attr("__dlpack_device__")();
       if (py::cast<int>(where[0]) == dlpack::kCuda)
-        options["stream"] = reinterpret_cast<intptr_t>(context(device_from(message("cuda:", py::cast<int>(where[1])))).stream);
+        options["stream"] =
+            reinterpret_cast<intptr_t>(context(device_from(message("cuda:", py::cast<int>(where[1])))).stream);
     }
     try {
       capsule = method(**options);

@@ -43,8 +43,8 @@ std::string load_accelerator() {
 Device device_from(const std::string& text) {
   if (text == "cpu") return {};
   const bool indexed = text.rfind("cuda:", 0) == 0;
-  if (text != "cuda" && !(indexed && text.size() > 5 && text.size() < 9 &&
-                          text.find_first_not_of("0123456789", 5) == std::string::npos))
+  if (text != "cuda" &&
+      !(indexed && text.size() > 5 && text.size() < 9 && text.find_first_not_of("0123456789", 5) == std::string::npos))
     throw ArgumentError("device: expected 'cpu' or 'cuda[:index]', got '" + text + "'");
   const std::string why = load_accelerator();
   if (!why.empty()) throw DeviceError("device " + text + ": " + why);

@@ -20,7 +20,8 @@ using Key = std::tuple<py::int_, py::int_, py::int_>;
 void bind_random(py::module_& m) {
   using namespace py::literals;
   m.def(
-      "random_bits", [](const Key& key, const Dims& shape, const std::string& device) {
+      "random_bits",
+      [](const Key& key, const Dims& shape, const std::string& device) {
         return ops::random_bits(key_from(key), shape, device_from(device));
       },
       "key"_a, "shape"_a, "device"_a);

@@ -21,7 +21,8 @@ Array checked_index(const char* op, const Array& index0, int64_t size, Device de
   DC_CHECK(index0.dtype() == DType::int64 || index0.dtype() == DType::int32 || index0.dtype() == DType::uint8,
            DtypeError, op, ": expected integer indices, got ", index0.dtype());
   DC_CHECK(index0.device() == device, DeviceError, op, ": expected one device, got ", device, " and ", index0.device());
-  return in_range(op, "indices", contiguous(cast(index0, DType::int64)), {.low = -size, .high = size, .from_end = true});
+  return in_range(op, "indices", contiguous(cast(index0, DType::int64)),
+                  {.low = -size, .high = size, .from_end = true});
 }
 
 Dims taken_shape(const Dims& x, const Dims& index, int axis) {

@@ -13,8 +13,7 @@ Array random_bits(const RandomKey& key, const Dims& shape, Device device) {
   return y;
 }
 
-Array random_uniform(const RandomKey& key, const Dims& shape, double low, double high, DType dtype,
-                     Device device) {
+Array random_uniform(const RandomKey& key, const Dims& shape, double low, double high, DType dtype, Device device) {
   DC_CHECK(std::isfinite(low) && std::isfinite(high) && low <= high, ArgumentError,
            "uniform: expected finite low <= high, got ", low, " and ", high);
   return dispatch_float("uniform", dtype, [&]<class T>(T) {

@@ -5,10 +5,10 @@
 namespace dc::ops {
 
 struct Range {
-  int64_t low, high;            // values in [low, high)
-  bool from_end = false;        // negative values count from `high`: low is -high
-  int64_t ignore = INT64_MIN;   // let through as it is
-  const char* place = " at ";   // before the position of an offender
+  int64_t low, high;           // values in [low, high)
+  bool from_end = false;       // negative values count from `high`: low is -high
+  int64_t ignore = INT64_MIN;  // let through as it is
+  const char* place = " at ";  // before the position of an offender
 };
 
 // values (contiguous int64) with negative ones made positive where they count from the end. ArgumentError for a value

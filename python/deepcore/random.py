@@ -95,9 +95,7 @@ def bernoulli(
     return Tensor(_C.random_bernoulli(_key(seed, stream), _shape(shape), p, dtype, device))
 
 
-def bits(
-    shape: int | Sequence[int], *, seed: int | None = None, stream: int = 0, device: str = "cpu"
-) -> Tensor:
+def bits(shape: int | Sequence[int], *, seed: int | None = None, stream: int = 0, device: str = "cpu") -> Tensor:
     """Raw 32-bit words, as int32."""
     return Tensor(_C.random_bits(_key(seed, stream), _shape(shape), device))
 

@@ -134,7 +134,7 @@ defvjp(_to, lambda g, y, x, device: to(g, x.device))
 
 
 def to(x: Tensor, device: str) -> Tensor:
-    """`x` on 'cpu', 'cuda' or 'cuda:index'; itself where it is there already. DeviceError where the device is missing."""
+    """`x` on 'cpu', 'cuda' or 'cuda:index'; itself if it is there. DeviceError when the device is missing."""
     device = _C.check_device(device)
     if device == x.device:
         return x

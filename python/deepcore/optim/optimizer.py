@@ -184,7 +184,9 @@ class Optimizer:
             p = params[int(position)]
             if tuple(value.shape) != p.shape:
                 raise CheckpointError(f"optimizer state: {key}: expected shape {p.shape}, got {value.shape}")
-            fresh.setdefault(id(p), {})[name] = _C.to_device(_C.copy(_C.from_numpy(np.asarray(value, p.dtype, order="C"))), p.device)
+            fresh.setdefault(id(p), {})[name] = _C.to_device(
+                _C.copy(_C.from_numpy(np.asarray(value, p.dtype, order="C"))), p.device
+            )
         if any(set(s) != set(self.slots) for s in fresh.values()):
             raise CheckpointError("optimizer state: a moment is missing")
         self._state = fresh

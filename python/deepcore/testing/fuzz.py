@@ -48,7 +48,9 @@ DTYPES = ("float32", "float64", "int32", "int64", "uint8", "bool")
 LARGEST = 9  # sizes of axes are drawn from 0..LARGEST
 
 # Not called with random arguments: they measure for seconds, or change the state that all later calls share.
-SKIPPED = {"measure_peak_flops", "measure_read_bandwidth", "select_isa", "set_num_threads"}
+# cuda_properties needs a device, from_cuda_pointer an address that someone vouches for.
+SKIPPED = {"cuda_properties", "from_cuda_pointer", "measure_peak_flops", "measure_read_bandwidth", "select_isa",
+           "set_num_threads"}  # fmt: skip
 
 Rng = np.random.Generator
 Arguments = dict[str, Any]

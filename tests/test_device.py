@@ -1,0 +1,67 @@
+"""Devices without CUDA: names, messages, and moves that stay on the CPU."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+import deepcore as dc
+from deepcore import nn, ops
+from deepcore.errors import ArgumentError, DeviceError
+
+without_cuda = pytest.mark.skipif(dc.cuda.is_available(), reason="a CUDA device can be used")
+
+
+@without_cuda
+def test_the_reason_is_stated() -> None:
+    assert dc.cuda.device_count() == 0 and not dc.cuda.is_emulated()
+    assert dc.cuda.reason()
+    for call in (
+        lambda: dc.zeros(3, device="cuda"),
+        lambda: dc.tensor([1.0]).to("cuda:1"),
+        lambda: dc.tensor([1.0], device="cuda"),
+        lambda: dc.arange(3, device="cuda"),
+        lambda: dc.random.normal(3, device="cuda"),
+        lambda: nn.Linear(2, 3).to("cuda"),
+        lambda: dc.cuda.synchronize(),
+        lambda: dc.cuda.properties(),
+    ):
+        with pytest.raises(DeviceError, match=r"device cuda(:[01])?: \w+"):
+            call()
+
+
+@pytest.mark.parametrize("name", ["tpu", "", "cuda:", "cuda:x", "cuda:-1", "cuda:12345", "CUDA", "cpu:0"])
+def test_names_that_are_none(name: str) -> None:
+    with pytest.raises(ArgumentError, match="expected 'cpu' or 'cuda"):
+        dc.zeros(3).to(name)
+
+
+def test_a_move_to_where_it_is_changes_nothing() -> None:
+    x = dc.tensor([1.0, 2.0], requires_grad=True)
+    assert x.to("cpu") is x and x.cpu() is x
+    net = nn.Linear(2, 3)
+    before = net.state_dict()
+    assert net.to("cpu") is net
+    for name, value in net.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+    assert ops.to(x, "cpu").requires_grad
+
+
+def test_tensors_keep_their_device_in_a_pickle() -> None:
+    x = pickle.loads(pickle.dumps(dc.tensor([1.0, 2.0])))
+    assert x.device == "cpu" and x.tolist() == [1.0, 2.0]
+
+
+def test_a_tensor_of_the_cpu_has_no_cuda_array_interface() -> None:
+    x = dc.zeros(3)
+    assert not hasattr(x, "__cuda_array_interface__") and x.__dlpack_device__() == (1, 0)
+    with pytest.raises(BufferError, match=r"expected device \(1, 0\), got \(2, 0\)"):
+        x.__dlpack__(dl_device=(2, 0))
+
+
+def test_random_numbers_take_a_device() -> None:
+    np.testing.assert_array_equal(
+        dc.random.uniform(5, seed=3, device="cpu").numpy(), dc.random.uniform(5, seed=3).numpy()
+    )
