@@ -1,7 +1,5 @@
 #include "emulation/barrier.h"
 
-#include <cstring>
-
 #include "emulation/observer.h"
 #include "emulation/report.h"
 #include "emulation/scheduler.h"
@@ -35,8 +33,7 @@ Votes meet_block(const char* name, bool vote, const Place& place) {
   if (barrier.arrived == 0) {
     barrier.name = name;
     barrier.place = place;
-  } else if (std::strcmp(barrier.name, name) != 0 || barrier.place.line() != place.line() ||
-             std::strcmp(barrier.place.file_name(), place.file_name()) != 0) {
+  } else if (!same_text(barrier.name, name) || !same_line(barrier.place, place)) {
     fail(std::string(name) + " meets threads of the same block in " + barrier.name + " at " +
              to_text(barrier.place) + ": a barrier must be reached by all threads at the same place",
          place);

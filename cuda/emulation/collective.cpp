@@ -1,7 +1,6 @@
 #include "emulation/collective.h"
 
 #include <cstdio>
-#include <cstring>
 
 #include "emulation/report.h"
 #include "emulation/scheduler.h"
@@ -16,16 +15,12 @@ std::string hexadecimal(unsigned mask) {
   return text;
 }
 
-bool differ(const Place& a, const Place& b) {
-  return a.line() != b.line() || std::strcmp(a.file_name(), b.file_name()) != 0;
-}
-
 // The error of a lane that finds others of its warp in a meeting it does not fit into; empty if it does.
 std::string mismatch(const Meeting& meeting, const Collective& collective, const Place& place) {
-  if (std::strcmp(meeting.name, collective.name) != 0)
+  if (!same_text(meeting.name, collective.name))
     return std::string(collective.name) + " meets lanes of the same warp in " + meeting.name + " at " +
            to_text(meeting.place);
-  if (collective.same_place && differ(meeting.place, place))
+  if (collective.same_place && !same_line(meeting.place, place))
     return std::string(collective.name) + " meets lanes of the same warp in another one at " + to_text(meeting.place);
   return {};
 }

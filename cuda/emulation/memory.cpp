@@ -21,7 +21,7 @@ constexpr size_t kGuard = 256;  // before and after: an access just outside meet
 
 void* allocate_device(size_t bytes) {
   void* base = nullptr;
-  if (bytes > SIZE_MAX - 2 * kGuard || posix_memalign(&base, kAlignment, bytes + 2 * kGuard + (bytes == 0)) != 0)
+  if (bytes > kDeviceMemory || posix_memalign(&base, kAlignment, bytes + 2 * kGuard + (bytes == 0)) != 0)
     return nullptr;
   std::memset(base, 0xFF, bytes + 2 * kGuard);
   void* memory = static_cast<char*>(base) + kGuard;

@@ -10,5 +10,6 @@
 #define DC_UNROLL _Pragma("GCC unroll 64")
 // For device functions that wait: reports then name the caller's line.
 #define DC_PLACE_PARAMETER , const std::source_location& place = std::source_location::current()
+#define DC_PLACE_ARGUMENT , place
 #define DC_PLACE_ONLY place
 #define DC_REQUIRE_COOPERATIVE(blocks) ::dc::emulation::require_cooperative(blocks, place)

@@ -15,8 +15,8 @@ struct Group {
 };
 
 bool same_place(const Thread& a, const Thread& b) {
-  return a.block == b.block && a.state == b.state && std::strcmp(a.waits_in, b.waits_in) == 0 &&
-         a.place.line() == b.place.line() && std::strcmp(a.place.file_name(), b.place.file_name()) == 0;
+  return a.block == b.block && a.state == b.state && same_text(a.waits_in, b.waits_in) &&
+         same_line(a.place, b.place);
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
 #include "emulation/scheduler.h"
 
-#include <cstdlib>
-#include <cstring>
+#include <utility>
 
 #include "emulation/async_copy.h"
 #include "emulation/barrier.h"
@@ -21,6 +20,12 @@ constexpr uint64_t kLivelockSpins = 1'000'000;
 // Whatever happens between them.
 constexpr uint64_t kMostSpins = 1'000'000'000;
 
+// Thrown by the thread that ends a launch and caught where its fiber began, so that its texts are freed. The frames of
+// all other threads are abandoned: primitives own nothing while they wait.
+struct LaunchError {
+  std::string text;
+};
+
 }  // namespace
 
 Scheduler& scheduler() {
@@ -35,20 +40,20 @@ void fiber_main() {
   Scheduler& s = scheduler();
   for (;;) {
     Fiber* const self = current->fiber;
-    s.body_(s.closure_);
-    s.end_of(*current);
-    Thread* next = s.alive_ ? s.pick() : nullptr;
-    if (s.alive_ && !next) s.fail(s.stuck("deadlock"));
+    Thread* next = nullptr;
+    try {
+      s.body_(s.closure_);
+      next = s.end_of(*current);
+    } catch (LaunchError& e) {
+      s.error_ = std::move(e.text);
+    }
     if (next && !next->fiber) {
       next->fiber = self;
       current = next;
       continue;
     }
     s.fibers_.give(self);  // continues below, and loops, when taken for another thread
-    if (next)
-      s.resume(next, *self);
-    else
-      switch_fiber(*self, s.host_);
+    switch_fiber(*self, next ? *next->fiber : s.host_);
   }
 }
 
@@ -91,7 +96,11 @@ std::string Scheduler::run(void (*body)(const void*), const void* closure) {
   body_ = body;
   closure_ = closure;
   adopt_host_stack(host_);
-  resume(pick(), host_);
+  try {
+    resume(pick(), host_);
+  } catch (LaunchError& e) {
+    error_ = std::move(e.text);
+  }
   current = nullptr;
   if (!error_.empty()) {
     for (Block* block : blocks_)
@@ -118,18 +127,13 @@ Thread* Scheduler::pick() {
 void Scheduler::resume(Thread* next, Fiber& from) {
   if (!next->fiber) {
     next->fiber = fibers_.take();
-    if (!next->fiber) {
-      // No thread to blame: this is the machine's limit. `next` has not run, so nothing is lost by stopping here.
-      error_ = "out of memory: no stack for another thread, " + std::to_string(fibers_.size()) + " are in use";
-      if (&from != &host_) switch_fiber(from, host_);
-      return;
-    }
+    if (!next->fiber) fail("out of memory: no stack for another thread, " + std::to_string(fibers_.size()) + " in use");
   }
   current = next;
   switch_fiber(from, *next->fiber);
 }
 
-void Scheduler::end_of(Thread& thread) {
+Thread* Scheduler::end_of(Thread& thread) {
   thread.state = State::done;
   forget_copies(thread);
   if (observer) observer->thread_ends(thread);
@@ -137,6 +141,11 @@ void Scheduler::end_of(Thread& thread) {
   --alive_;
   note_progress();
   block_lost_thread(*thread.block);
+  if (alive_ == 0) return nullptr;
+  Thread* next = pick();
+  if (!next) fail(stuck("deadlock"));
+  current = next;
+  return next;
 }
 
 void Scheduler::make_ready(Thread* thread) {
@@ -172,11 +181,7 @@ void Scheduler::spin(const Place& place) {
   self->state = State::ready;
 }
 
-void Scheduler::fail(const std::string& text) {
-  error_ = text;
-  switch_fiber(*current->fiber, host_);
-  std::abort();  // the host never resumes a thread of a launch that failed
-}
+void Scheduler::fail(const std::string& text) { throw LaunchError{text}; }
 
 std::string Scheduler::stuck(const char* what) const { return std::string(what) + ": " + describe_waiting(blocks_); }
 

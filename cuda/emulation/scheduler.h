@@ -40,7 +40,8 @@ class Scheduler {
   friend void fiber_main();
   Thread* pick();
   void resume(Thread* next, Fiber& from);
-  void end_of(Thread& thread);
+  // What runs next; null when all have ended.
+  Thread* end_of(Thread& thread);
   std::string stuck(const char* what) const;
 
   Configuration configuration_;

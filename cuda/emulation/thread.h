@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <source_location>
 #include <string>
@@ -76,6 +77,11 @@ struct Block {
   Barrier barrier;
   SharedMemory shared;
 };
+
+inline bool same_text(const char* a, const char* b) { return a == b || std::strcmp(a, b) == 0; }
+inline bool same_line(const Place& a, const Place& b) {
+  return a.line() == b.line() && same_text(a.file_name(), b.file_name());
+}
 
 inline std::string to_text(const uint3& v) {
   return "(" + std::to_string(v.x) + "," + std::to_string(v.y) + "," + std::to_string(v.z) + ")";
