@@ -51,7 +51,7 @@ void wait_for_copies(size_t groups_left) {
   const size_t groups = queue.group_ends.size() - groups_left, end = queue.group_ends[groups - 1];
   for (size_t i = 0; i < end; ++i) {
     const PendingCopy& copy = queue.copies[i];
-    if (observer) observer->access(copy.to, copy.bytes, Access::write, __builtin_return_address(0));
+    if (observer) observer->access(copy.to, copy.bytes, Access::completion, __builtin_return_address(0));
     if (scheduler().configuration().async == Async::late) perform(copy);
   }
   queue.copies.erase(queue.copies.begin(), queue.copies.begin() + static_cast<ptrdiff_t>(end));

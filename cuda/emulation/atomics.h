@@ -4,6 +4,7 @@
 #pragma once
 #include <type_traits>
 
+#include "emulation/qualifiers.h"
 #include "emulation/thread.h"
 
 namespace dc::emulation {
@@ -36,7 +37,7 @@ namespace dc {
 
 #define DC_ATOMIC(name)                                                                                          \
   template <class T>                                                                                             \
-  T name(T* p, std::type_identity_t<T> v, const emulation::Place& place = emulation::Place::current()) {         \
+  DC_DEVICE T name(T* p, std::type_identity_t<T> v, const emulation::Place& place = emulation::Place::current()) {         \
     static_assert(emulation::kAtomicType<T>);                                                                    \
     return emulation::name(p, v, place);                                                                         \
   }
@@ -49,24 +50,24 @@ DC_ATOMIC(add_release)  // acquires as well
 
 // Returns what was there; `v` is stored where that was `expected`.
 template <class T>
-T atomic_cas(T* p, std::type_identity_t<T> expected, std::type_identity_t<T> v,
+DC_DEVICE T atomic_cas(T* p, std::type_identity_t<T> expected, std::type_identity_t<T> v,
              const emulation::Place& place = emulation::Place::current()) {
   static_assert(emulation::kAtomicType<T>);
   return emulation::atomic_cas(p, expected, v, place);
 }
 template <class T>
-T load_acquire(const T* p, const emulation::Place& place = emulation::Place::current()) {
+DC_DEVICE T load_acquire(const T* p, const emulation::Place& place = emulation::Place::current()) {
   static_assert(emulation::kAtomicType<T>);
   return emulation::load_acquire(p, place);
 }
 template <class T>
-void store_release(T* p, std::type_identity_t<T> v, const emulation::Place& place = emulation::Place::current()) {
+DC_DEVICE void store_release(T* p, std::type_identity_t<T> v, const emulation::Place& place = emulation::Place::current()) {
   static_assert(emulation::kAtomicType<T>);
   emulation::store_release(p, v, place);
 }
 // In every loop that polls: the other threads run.
-inline void spin_wait(const emulation::Place& place = emulation::Place::current()) { emulation::spin(place); }
+DC_DEVICE void spin_wait(const emulation::Place& place = emulation::Place::current()) { emulation::spin(place); }
 // One OS thread runs all, hence memory is always in order here.
-inline void threadfence() {}
+DC_DEVICE void threadfence() {}
 
 }  // namespace dc

@@ -13,7 +13,6 @@ namespace dc::emulation {
 
 namespace {
 
-std::mutex device_busy;
 std::atomic<Launcher> launcher_in_force{nullptr};
 thread_local std::string last_error;
 // The OS thread inside run(), to tell a launch from a kernel from a launch that waits for its turn.
@@ -118,7 +117,8 @@ std::string run_blocks(const LaunchDescription& d) {
     s.begin(together * threads);
     for (uint64_t i = 0; i < together; ++i) {
       Block& block = *kept_blocks()[i];
-      if (!place_block(block, order(k + i), d)) return "out of memory: no shared memory for another block";
+      // Blocks that run together are put in order by the scheduler.
+      if (!place_block(block, d.cooperative ? i : order(k), d)) return "out of memory: no shared memory for another block";
       s.add(block);
       if (observer) observer->block_begins(block);
     }
@@ -143,7 +143,7 @@ Status run(const LaunchDescription& d) {
   Configuration configuration;
   std::string error = read_configuration(configuration);
   if (!error.empty()) return failure(error.c_str());
-  const std::lock_guard<std::mutex> hold(device_busy);
+  const std::lock_guard<std::mutex> hold(device_lock());
   inside_run = true;
   Scheduler& s = scheduler();
   s.configure(configuration);

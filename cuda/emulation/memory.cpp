@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 
 #include "emulation/observer.h"
 #include "emulation/scheduler.h"
@@ -25,13 +26,19 @@ void* allocate_device(size_t bytes) {
     return nullptr;
   std::memset(base, 0xFF, bytes + 2 * kGuard);
   void* memory = static_cast<char*>(base) + kGuard;
-  if (observer) observer->add_region(memory, bytes, MemoryKind::global);
+  if (observer) {
+    const std::lock_guard<std::mutex> hold(device_lock());  // a launch of another OS thread looks regions up
+    observer->add_region(memory, bytes, MemoryKind::global);
+  }
   return memory;
 }
 
 void free_device(void* memory) {
   if (!memory) return;
-  if (observer) observer->remove_region(memory);
+  if (observer) {
+    const std::lock_guard<std::mutex> hold(device_lock());
+    observer->remove_region(memory);
+  }
   std::free(static_cast<char*>(memory) - kGuard);
 }
 

@@ -10,7 +10,8 @@ struct Thread;
 struct Block;
 
 enum class MemoryKind : uint8_t { global, shared };
-enum class Access : uint8_t { read, write, atomic };
+// completion: a write that an earlier one announced.
+enum class Access : uint8_t { read, write, atomic, completion };
 
 struct Observer {
   void (*launch_begins)(unsigned threads_per_block);

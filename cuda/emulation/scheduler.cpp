@@ -33,6 +33,11 @@ Scheduler& scheduler() {
   return *only;
 }
 
+std::mutex& device_lock() {
+  static auto* const only = new std::mutex;
+  return *only;
+}
+
 // Where every fiber starts. It runs the current thread and goes on with whatever is next, on the same stack if that
 // has not begun yet.
 void fiber_main() {

@@ -4,6 +4,7 @@
 // leaves its fiber suspended; whoever picks it up again switches to it.
 #pragma once
 #include <cstdint>
+#include <mutex>
 #include <string>
 
 #include "emulation/block_state.h"
@@ -58,6 +59,8 @@ class Scheduler {
 };
 
 Scheduler& scheduler();
+// Held while a launch runs.
+std::mutex& device_lock();
 
 [[noreturn]] void fail(const std::string& text, const Place& place);
 

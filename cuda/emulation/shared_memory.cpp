@@ -21,6 +21,7 @@ constexpr size_t kAlignment = 1024;  // of dynamic memory, and at most of a vari
 constexpr size_t kGap = 256;         // after each variable
 // Room for every byte a block may have, with a gap and lost alignment per variable; committed as it is touched.
 constexpr size_t kBuffer = 1 << 20;
+constexpr size_t kMargin = 1024;  // before it: what the system mapped there, a stack perhaps, is not next to it
 
 size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
@@ -28,21 +29,31 @@ size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
 SharedMemory::~SharedMemory() {
   if (!base_) return;
+  close_all();
 #ifdef DC_EMULATION_ASAN
   __asan_unpoison_memory_region(base_, kBuffer);
 #endif
-  munmap(base_, kBuffer);
+  munmap(base_ - kMargin, kMargin + kBuffer);
 }
 
 bool SharedMemory::begin(size_t dynamic_bytes) {
-  if (!base_) {
-    void* fresh = mmap(nullptr, kBuffer, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (base_) {
+    close_all();
+  } else {
+    void* fresh =
+        mmap(nullptr, kMargin + kBuffer, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (fresh == MAP_FAILED) return false;
-    base_ = static_cast<unsigned char*>(fresh);
+    base_ = static_cast<unsigned char*>(fresh) + kMargin;
 #ifdef DC_EMULATION_ASAN
     __asan_poison_memory_region(base_, kBuffer);
 #endif
   }
+  dynamic_bytes_ = dynamic_bytes;
+  if (dynamic_bytes) open(dynamic_bytes);
+  return true;
+}
+
+void SharedMemory::close_all() {
   if (observer) {
     if (dynamic_bytes_) observer->remove_region(base_);
     for (const Variable& v : variables_) observer->remove_region(v.address);
@@ -51,11 +62,7 @@ bool SharedMemory::begin(size_t dynamic_bytes) {
   __asan_poison_memory_region(base_, used_);
 #endif
   variables_.clear();
-  static_bytes_ = 0;
-  used_ = 0;
-  dynamic_bytes_ = dynamic_bytes;
-  if (dynamic_bytes) open(dynamic_bytes);
-  return true;
+  static_bytes_ = dynamic_bytes_ = used_ = 0;
 }
 
 unsigned char* SharedMemory::open(size_t bytes) {

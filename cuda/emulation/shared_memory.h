@@ -28,6 +28,7 @@ class SharedMemory {
     size_t bytes;
   };
   unsigned char* open(size_t bytes);
+  void close_all();
 
   unsigned char* base_ = nullptr;
   size_t used_ = 0;        // of the buffer, with gaps

@@ -74,11 +74,19 @@ bool find_module(const void* address, Module& module) {
   return true;
 }
 
+std::string real_path(const std::string& path) {
+  char* real = ::realpath(path.c_str(), nullptr);  // the shell's /proc/self is another
+  const std::string out = real ? real : path;
+  std::free(real);
+  return out;
+}
+
 std::string with_offset(const Module& module) {
   char text[32];
   std::snprintf(text, sizeof text, "+0x%llx", static_cast<unsigned long long>(module.offset));
-  const size_t slash = module.path.rfind('/');
-  return module.path.substr(slash == std::string::npos ? 0 : slash + 1) + text;
+  const std::string path = real_path(module.path);
+  const size_t slash = path.rfind('/');
+  return path.substr(slash == std::string::npos ? 0 : slash + 1) + text;
 }
 
 // The name of the function at `offset` in the file's symbol table, or empty.
@@ -113,13 +121,6 @@ std::string output_of(const std::string& command) {
     while (size_t n = std::fread(buffer, 1, sizeof buffer, pipe)) out.append(buffer, n);
     ::pclose(pipe);
   }
-  return out;
-}
-
-std::string real_path(const std::string& path) {
-  char* real = ::realpath(path.c_str(), nullptr);  // the shell's /proc/self is another
-  const std::string out = real ? real : path;
-  std::free(real);
   return out;
 }
 

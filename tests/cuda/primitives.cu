@@ -67,11 +67,13 @@ DC_KERNEL void exercise_atomics(unsigned* counts, int* extremes, unsigned long l
   atomic_max(&extremes[0], static_cast<int>(i) - 50);
   atomic_min(&extremes[1], static_cast<int>(i) - 50);
   atomic_add(&wide[0], 1ull << 33);
+  atomic_exchange(&wide[2], 5ull);
   atomic_max(&wide[1], static_cast<unsigned long long>(i) << 40);
   if (lane() == 0) {
     while (atomic_cas(lock, 0u, 1u) != 0) spin_wait();
+    load_acquire(lock);
     *guarded += 1;
-    atomic_exchange(lock, 0u);
+    store_release(lock, 0u);
   }
 }
 
@@ -195,13 +197,13 @@ void test_dynamic_shared() {
 void test_atomics() {
   DeviceArray<unsigned> counts(7), lock(1);
   DeviceArray<int> extremes(2), guarded(1);
-  DeviceArray<unsigned long long> wide(2);
+  DeviceArray<unsigned long long> wide(3);
   counts.fill(0), lock.fill(0), extremes.fill(0), guarded.fill(0), wide.fill(0);
   succeeded(dc::launch(dc::exercise_atomics, 5, 96, 0, nullptr, counts.data(), extremes.data(), wide.data(), lock.data(),
                        guarded.data()));
   for (unsigned i = 0; i < 7; ++i) CHECK(counts[i] == 480 / 7 + (i < 480 % 7), "count %u: %u", i, counts[i]);
   CHECK(extremes[0] == 429 && extremes[1] == -50, "%d %d", extremes[0], extremes[1]);
-  CHECK(wide[0] == 480ull << 33 && wide[1] == 479ull << 40, "%llx %llx", wide[0], wide[1]);
+  CHECK(wide[0] == 480ull << 33 && wide[1] == 479ull << 40 && wide[2] == 5, "%llx %llx", wide[0], wide[1]);
   CHECK(guarded[0] == 15 && lock[0] == 0, "%d", guarded[0]);
 }
 
