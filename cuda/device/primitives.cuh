@@ -7,8 +7,8 @@
 #include "device/status.cuh"
 
 #ifdef __CUDACC__
-#include "device/nvcc/atomics.cuh"
 #include "device/nvcc/async_copy.cuh"
+#include "device/nvcc/atomics.cuh"
 #include "device/nvcc/launch.cuh"
 #include "device/nvcc/math.cuh"
 #include "device/nvcc/matrix.cuh"

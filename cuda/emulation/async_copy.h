@@ -19,11 +19,11 @@ void wait_for_copies(size_t groups_left);
 namespace dc {
 
 DC_DEVICE void cp_async16(void* shared, const void* global, bool valid = true,
-                       const emulation::Place& place = emulation::Place::current()) {
+                          const emulation::Place& place = emulation::Place::current()) {
   emulation::issue_copy(shared, global, 16, valid, place);
 }
 DC_DEVICE void cp_async4(void* shared, const void* global, bool valid = true,
-                      const emulation::Place& place = emulation::Place::current()) {
+                         const emulation::Place& place = emulation::Place::current()) {
   emulation::issue_copy(shared, global, 4, valid, place);
 }
 DC_DEVICE void cp_async_commit() { emulation::commit_copies(); }

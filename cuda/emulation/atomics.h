@@ -35,11 +35,11 @@ void spin(const Place& place);
 
 namespace dc {
 
-#define DC_ATOMIC(name)                                                                                          \
-  template <class T>                                                                                             \
-  DC_DEVICE T name(T* p, std::type_identity_t<T> v, const emulation::Place& place = emulation::Place::current()) {         \
-    static_assert(emulation::kAtomicType<T>);                                                                    \
-    return emulation::name(p, v, place);                                                                         \
+#define DC_ATOMIC(name)                                                                                            \
+  template <class T>                                                                                               \
+  DC_DEVICE T name(T* p, std::type_identity_t<T> v, const emulation::Place& place = emulation::Place::current()) { \
+    static_assert(emulation::kAtomicType<T>);                                                                      \
+    return emulation::name(p, v, place);                                                                           \
   }
 DC_ATOMIC(atomic_add)
 DC_ATOMIC(atomic_max)
@@ -51,7 +51,7 @@ DC_ATOMIC(add_release)  // acquires as well
 // Returns what was there; `v` is stored where that was `expected`.
 template <class T>
 DC_DEVICE T atomic_cas(T* p, std::type_identity_t<T> expected, std::type_identity_t<T> v,
-             const emulation::Place& place = emulation::Place::current()) {
+                       const emulation::Place& place = emulation::Place::current()) {
   static_assert(emulation::kAtomicType<T>);
   return emulation::atomic_cas(p, expected, v, place);
 }
@@ -61,7 +61,8 @@ DC_DEVICE T load_acquire(const T* p, const emulation::Place& place = emulation::
   return emulation::load_acquire(p, place);
 }
 template <class T>
-DC_DEVICE void store_release(T* p, std::type_identity_t<T> v, const emulation::Place& place = emulation::Place::current()) {
+DC_DEVICE void store_release(T* p, std::type_identity_t<T> v,
+                             const emulation::Place& place = emulation::Place::current()) {
   static_assert(emulation::kAtomicType<T>);
   emulation::store_release(p, v, place);
 }

@@ -34,8 +34,8 @@ Votes meet_block(const char* name, bool vote, const Place& place) {
     barrier.name = name;
     barrier.place = place;
   } else if (!same_text(barrier.name, name) || !same_line(barrier.place, place)) {
-    fail(std::string(name) + " meets threads of the same block in " + barrier.name + " at " +
-             to_text(barrier.place) + ": a barrier must be reached by all threads at the same place",
+    fail(std::string(name) + " meets threads of the same block in " + barrier.name + " at " + to_text(barrier.place) +
+             ": a barrier must be reached by all threads at the same place",
          place);
   }
   barrier.votes.all &= vote;

@@ -14,7 +14,9 @@ Votes meet_block(const char* name, bool vote, const Place& place);
 
 namespace dc {
 
-inline void sync_block(const emulation::Place& place = emulation::Place::current()) { emulation::meet_block("sync_block", false, place); }
+inline void sync_block(const emulation::Place& place = emulation::Place::current()) {
+  emulation::meet_block("sync_block", false, place);
+}
 inline bool sync_block_or(bool p, const emulation::Place& place = emulation::Place::current()) {
   return emulation::meet_block("sync_block_or", p, place).any;
 }

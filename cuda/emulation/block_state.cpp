@@ -19,8 +19,8 @@ void require_cooperative(unsigned blocks, const Place& place) {
   if (!grid_in_progress.cooperative)
     fail("grid_sync in a launch that is not cooperative: blocks that have not begun cannot arrive", place);
   if (blocks != grid.x * grid.y * grid.z)
-    fail("grid_sync of " + std::to_string(blocks) + " blocks in a grid of " +
-             std::to_string(grid.x * grid.y * grid.z), place);
+    fail("grid_sync of " + std::to_string(blocks) + " blocks in a grid of " + std::to_string(grid.x * grid.y * grid.z),
+         place);
 }
 
 }  // namespace dc::emulation

@@ -26,12 +26,11 @@ struct Identity {
 }  // namespace dc::emulation
 
 // A variable of shared memory, uninitialised (0xFF bytes). Never a plain static: sanitizers must see its end.
-#define DC_SHARED(type_, name_)                                                                           \
-  static char dc_tag_##name_ = 0;                                                                         \
-  auto& name_ = *static_cast<typename ::dc::emulation::Identity<type_>::type*>(                           \
-      ::dc::emulation::shared_variable(&dc_tag_##name_, sizeof(typename ::dc::emulation::Identity<type_>::type), \
-                                       alignof(typename ::dc::emulation::Identity<type_>::type), #name_,  \
-                                       ::dc::emulation::Place::current()))
+#define DC_SHARED(type_, name_)                                                                                  \
+  static char dc_tag_##name_ = 0;                                                                                \
+  auto& name_ = *static_cast<typename ::dc::emulation::Identity<type_>::type*>(::dc::emulation::shared_variable( \
+      &dc_tag_##name_, sizeof(typename ::dc::emulation::Identity<type_>::type),                                  \
+      alignof(typename ::dc::emulation::Identity<type_>::type), #name_, ::dc::emulation::Place::current()))
 // The dynamic part, aligned to 1024 bytes.
 #define DC_DYNAMIC_SHARED(name_) unsigned char* const name_ = ::dc::emulation::current->block->shared.dynamic()
 

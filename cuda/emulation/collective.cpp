@@ -42,10 +42,12 @@ void meet_lanes(unsigned mask, const Collective& collective, const void* argumen
   Warp& warp = *self->warp;
   if (!(mask >> self->lane & 1))
     fail(std::string(collective.name) + ": mask " + hexadecimal(mask) + " does not name the calling lane " +
-             std::to_string(self->lane), place);
+             std::to_string(self->lane),
+         place);
   if (mask & ~warp.live)
     fail(std::string(collective.name) + ": mask " + hexadecimal(mask) + " names lanes that have ended or never were (" +
-             hexadecimal(mask & ~warp.live) + ")", place);
+             hexadecimal(mask & ~warp.live) + ")",
+         place);
   const unsigned slot = slot_of(warp, mask);
   Meeting& meeting = warp.meetings[slot];
   if (!(warp.in_meetings >> slot & 1)) {

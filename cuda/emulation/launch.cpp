@@ -31,7 +31,8 @@ std::string text_of(const dim3& d) { return to_text(uint3{d.x, d.y, d.z}); }
 
 // What the device would refuse; empty when it would not.
 std::string refuse(const LaunchDescription& d) {
-  if (count(d.grid) == 0 || count(d.block) == 0) return "grid " + text_of(d.grid) + ", block " + text_of(d.block) + ": a size is 0";
+  if (count(d.grid) == 0 || count(d.block) == 0)
+    return "grid " + text_of(d.grid) + ", block " + text_of(d.block) + ": a size is 0";
   if (d.block.x > kMaxThreadsPerBlock || d.block.y > kMaxThreadsPerBlock || d.block.z > kMaxBlockZ ||
       count(d.block) > kMaxThreadsPerBlock)
     return "block " + text_of(d.block) + ": more than 1024 threads, or more than 64 along z";
@@ -118,12 +119,13 @@ std::string run_blocks(const LaunchDescription& d) {
     for (uint64_t i = 0; i < together; ++i) {
       Block& block = *kept_blocks()[i];
       // Blocks that run together are put in order by the scheduler.
-      if (!place_block(block, d.cooperative ? i : order(k), d)) return "out of memory: no shared memory for another block";
+      if (!place_block(block, d.cooperative ? i : order(k), d))
+        return "out of memory: no shared memory for another block";
       s.add(block);
       if (observer) observer->block_begins(block);
     }
-    const std::string error = s.run(
-        [](const void* body) { (*static_cast<const std::function<void()>*>(body))(); }, &d.body);
+    const std::string error =
+        s.run([](const void* body) { (*static_cast<const std::function<void()>*>(body))(); }, &d.body);
     if (observer)
       for (uint64_t i = 0; i < together; ++i) observer->block_ends(*kept_blocks()[i]);
     if (!error.empty()) return error;

@@ -19,12 +19,12 @@ namespace dc {
 // Matrices of 8 rows of 16 bytes (8x8 bf16) from shared memory: lane 8 i + r gives the address of row r of matrix i,
 // and gets elements 2 (lane % 4) and + 1 of row lane / 4 of each; transposed, of the transposed matrices.
 #define DC_LDMATRIX(n)                                                                                \
-  DC_DEVICE void ldmatrix_x##n(uint32_t (&r)[n], const void* row,                                        \
-                            const emulation::Place& place = emulation::Place::current()) {            \
+  DC_DEVICE void ldmatrix_x##n(uint32_t (&r)[n], const void* row,                                     \
+                               const emulation::Place& place = emulation::Place::current()) {         \
     emulation::load_matrices(n, false, r, row, place);                                                \
   }                                                                                                   \
-  DC_DEVICE void ldmatrix_x##n##_trans(uint32_t (&r)[n], const void* row,                                \
-                                    const emulation::Place& place = emulation::Place::current()) {    \
+  DC_DEVICE void ldmatrix_x##n##_trans(uint32_t (&r)[n], const void* row,                             \
+                                       const emulation::Place& place = emulation::Place::current()) { \
     emulation::load_matrices(n, true, r, row, place);                                                 \
   }
 DC_LDMATRIX(1)
@@ -34,12 +34,12 @@ DC_LDMATRIX(4)
 
 // d += a b: a is 16x16 bf16, row by row, b is 16x8, column by column, d is 16x8 float32.
 DC_DEVICE void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
-                     const emulation::Place& place = emulation::Place::current()) {
+                        const emulation::Place& place = emulation::Place::current()) {
   emulation::multiply_bf16(d, a, b, place);
 }
 // The same with a 16x8 and b 8x8 in tf32, of which the lower 13 bits are ignored.
 DC_DEVICE void mma_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
-                     const emulation::Place& place = emulation::Place::current()) {
+                        const emulation::Place& place = emulation::Place::current()) {
   emulation::multiply_tf32(d, a, b, place);
 }
 // Round to nearest, ties away from zero (cvt.rna).

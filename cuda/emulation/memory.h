@@ -51,8 +51,8 @@ inline __attribute__((always_inline)) V load(const void* p,
 }
 // The same for data that will not be used again soon; keeps it out of the first cache on the device.
 template <class V>
-inline __attribute__((always_inline)) V ld_global_streaming(
-    const void* p, const emulation::Place& place = emulation::Place::current()) {
+inline __attribute__((always_inline)) V
+ld_global_streaming(const void* p, const emulation::Place& place = emulation::Place::current()) {
   return load<V>(p, place);
 }
 template <class V>

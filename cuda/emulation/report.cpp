@@ -15,8 +15,7 @@ struct Group {
 };
 
 bool same_place(const Thread& a, const Thread& b) {
-  return a.block == b.block && a.state == b.state && same_text(a.waits_in, b.waits_in) &&
-         same_line(a.place, b.place);
+  return a.block == b.block && a.state == b.state && same_text(a.waits_in, b.waits_in) && same_line(a.place, b.place);
 }
 
 }  // namespace
@@ -44,8 +43,8 @@ std::string describe_waiting(const std::vector<Block*>& blocks) {
   for (size_t i = 0; i < groups.size() && i < kMostGroups; ++i) {
     const Group& g = groups[i];
     text += (i ? "; block " : "block ") + to_text(g.block->index) + ": " + std::to_string(g.count) +
-            (g.count == 1 ? " thread, " : " threads, first ") + to_text(g.first->index) + ", in " +
-            g.first->waits_in + " at " + to_text(g.first->place);
+            (g.count == 1 ? " thread, " : " threads, first ") + to_text(g.first->index) + ", in " + g.first->waits_in +
+            " at " + to_text(g.first->place);
   }
   if (groups.size() > kMostGroups) text += "; and " + std::to_string(groups.size() - kMostGroups) + " more places";
   return text;

@@ -81,8 +81,8 @@ void* SharedMemory::variable(const void* tag, size_t bytes, size_t alignment) {
     if (v.tag == tag) return v.address;
   static_bytes_ += bytes;
   used_ = round_up(used_, alignment);
-  if (static_bytes_ > kMaxStaticShared || static_bytes_ + dynamic_bytes_ > kMaxSharedMemory ||
-      alignment > kAlignment || used_ + bytes + kGap > kBuffer)
+  if (static_bytes_ > kMaxStaticShared || static_bytes_ + dynamic_bytes_ > kMaxSharedMemory || alignment > kAlignment ||
+      used_ + bytes + kGap > kBuffer)
     return nullptr;
   unsigned char* address = open(bytes);
   variables_.push_back({tag, address, bytes});

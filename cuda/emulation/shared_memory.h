@@ -31,7 +31,7 @@ class SharedMemory {
   void close_all();
 
   unsigned char* base_ = nullptr;
-  size_t used_ = 0;        // of the buffer, with gaps
+  size_t used_ = 0;  // of the buffer, with gaps
   size_t dynamic_bytes_ = 0, static_bytes_ = 0;
   std::vector<Variable> variables_;
 };

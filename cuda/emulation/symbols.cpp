@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <elf.h>
 #include <fcntl.h>
+#include <link.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,7 +13,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <link.h>
 
 namespace dc::emulation {
 
@@ -51,7 +51,7 @@ class MappedFile {
   template <class T>
   const T* at(uint64_t offset, uint64_t n = 1) const {
     return data_ && offset <= size_ && n <= (size_ - offset) / sizeof(T) ? reinterpret_cast<const T*>(data_ + offset)
-                                                                          : nullptr;
+                                                                         : nullptr;
   }
 
  private:

@@ -14,8 +14,7 @@ namespace harness {
 template <class T>
 class DeviceArray {
  public:
-  explicit DeviceArray(size_t n)
-      : size_(n), data_(static_cast<T*>(dc::emulation::allocate_device(n * sizeof(T)))) {}
+  explicit DeviceArray(size_t n) : size_(n), data_(static_cast<T*>(dc::emulation::allocate_device(n * sizeof(T)))) {}
   explicit DeviceArray(const std::vector<T>& values) : DeviceArray(values.size()) {
     if (size_) std::memcpy(data_, values.data(), size_ * sizeof(T));
   }
@@ -44,8 +43,8 @@ inline std::vector<float> random_floats(size_t n, uint64_t seed) {
 struct Mode {
   const char *order, *async;
 };
-inline constexpr Mode kModes[] = {{"forward", "late"}, {"reverse", "late"}, {"random:1", "early"}, {"random:2", "late"},
-                                  {"forward", "early"}};
+inline constexpr Mode kModes[] = {
+    {"forward", "late"}, {"reverse", "late"}, {"random:1", "early"}, {"random:2", "late"}, {"forward", "early"}};
 
 inline void set_mode(const Mode& mode) {
   dc::emulation::Configuration c;
@@ -63,8 +62,7 @@ inline bool succeeded(const dc::Status& status) {
 inline void failed_with(const dc::Status& status, std::initializer_list<const char*> parts) {
   CHECK(!status, "a launch succeeded that should have failed with '%s'", *parts.begin());
   if (status) return;
-  for (const char* part : parts)
-    CHECK(std::strstr(status.error, part), "expected '%s' in: %s", part, status.error);
+  for (const char* part : parts) CHECK(std::strstr(status.error, part), "expected '%s' in: %s", part, status.error);
 }
 
 }  // namespace harness

@@ -15,11 +15,11 @@ DC_KERNEL void patterns(const float* x, float* y) {
   sync_block();
   float sum = 0;
   for (unsigned i = 0; i < 32; ++i) {
-    sum += square[t][i];  // 32 lanes in one bank
-    sum += padded[t][i];  // padding: each lane in its own bank
-    sum += square[0][i];  // one word for all lanes
+    sum += square[t][i];                           // 32 lanes in one bank
+    sum += padded[t][i];                           // padding: each lane in its own bank
+    sum += square[0][i];                           // one word for all lanes
     sum += load<float4>(&square[i][t / 8 * 4]).x;  // eight lanes share a vector
-    y[2 * (i * 32 + t)] = sum;  // every second word
+    y[2 * (i * 32 + t)] = sum;                     // every second word
   }
 }
 

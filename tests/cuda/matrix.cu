@@ -5,8 +5,8 @@
 namespace dc {
 
 // c[m,n] = sum_k a[m,k] b[k,n], row by row. 64x64 tile per block of 256 threads, 4x4 per thread, depth 16.
-DC_KERNEL void DC_LAUNCH_BOUNDS(256, 2) sgemm(const float* DC_RESTRICT a, const float* DC_RESTRICT b, float* DC_RESTRICT c, int m,
-                                              int n, int k) {
+DC_KERNEL void DC_LAUNCH_BOUNDS(256, 2)
+    sgemm(const float* DC_RESTRICT a, const float* DC_RESTRICT b, float* DC_RESTRICT c, int m, int n, int k) {
   constexpr int kTile = 64, kDepth = 16;
   DC_SHARED(float[kDepth][kTile + 4], as);
   DC_SHARED(float[kDepth][kTile], bs);
@@ -26,23 +26,21 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(256, 2) sgemm(const float* DC_RESTRICT a, const 
       const float4 x = load<float4>(&as[d][ty]), y = load<float4>(&bs[d][tx]);
       const float xs[4] = {x.x, x.y, x.z, x.w}, ys[4] = {y.x, y.y, y.z, y.w};
       DC_UNROLL
-      for (int i = 0; i < 4; ++i)
-        DC_UNROLL
-        for (int j = 0; j < 4; ++j) sum[i][j] += xs[i] * ys[j];
+      for (int i = 0; i < 4; ++i) DC_UNROLL
+      for (int j = 0; j < 4; ++j) sum[i][j] += xs[i] * ys[j];
     }
     sync_block();
   }
   DC_UNROLL
-  for (int i = 0; i < 4; ++i)
-    DC_UNROLL
-    for (int j = 0; j < 4; ++j)
-      if (row0 + ty + i < m && column0 + tx + j < n)
-        c[static_cast<long long>(row0 + ty + i) * n + column0 + tx + j] = sum[i][j];
+  for (int i = 0; i < 4; ++i) DC_UNROLL
+  for (int j = 0; j < 4; ++j)
+    if (row0 + ty + i < m && column0 + tx + j < n)
+      c[static_cast<long long>(row0 + ty + i) * n + column0 + tx + j] = sum[i][j];
 }
 
 // The same in bf16; n and k are multiples of 8. 64x64x32 tiles, 4 warps of 32x32, two stages filled by cp.async.
-DC_KERNEL void DC_LAUNCH_BOUNDS(128, 2) gemm_bf16(const bf16* DC_RESTRICT a, const bf16* DC_RESTRICT b, float* DC_RESTRICT c,
-                                                  int m, int n, int k) {
+DC_KERNEL void DC_LAUNCH_BOUNDS(128, 2)
+    gemm_bf16(const bf16* DC_RESTRICT a, const bf16* DC_RESTRICT b, float* DC_RESTRICT c, int m, int n, int k) {
   constexpr int kTile = 64, kDepth = 32;
   DC_SHARED(bf16[2][kTile][kDepth + 8], as);  // 8 more: rows of ldmatrix in different banks
   DC_SHARED(bf16[2][kDepth][kTile + 8], bs);
@@ -80,22 +78,19 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(128, 2) gemm_bf16(const bf16* DC_RESTRICT a, con
       DC_UNROLL
       for (int j = 0; j < 4; ++j) ldmatrix_x2_trans(y[j], &bs[stage][d + l % 16][warp_column + j * 8]);
       DC_UNROLL
-      for (int i = 0; i < 2; ++i)
-        DC_UNROLL
-        for (int j = 0; j < 4; ++j) mma_bf16(sum[i][j], x[i], y[j]);
+      for (int i = 0; i < 2; ++i) DC_UNROLL
+      for (int j = 0; j < 4; ++j) mma_bf16(sum[i][j], x[i], y[j]);
     }
     sync_block();
   }
   DC_UNROLL
-  for (int i = 0; i < 2; ++i)
-    DC_UNROLL
-    for (int j = 0; j < 4; ++j)
-      DC_UNROLL
-      for (int h = 0; h < 4; ++h) {
-        const int row = row0 + warp_row + i * 16 + l / 4 + h / 2 * 8;
-        const int column = column0 + warp_column + j * 8 + l % 4 * 2 + h % 2;
-        if (row < m && column < n) c[static_cast<long long>(row) * n + column] = sum[i][j][h];
-      }
+  for (int i = 0; i < 2; ++i) DC_UNROLL
+  for (int j = 0; j < 4; ++j) DC_UNROLL
+  for (int h = 0; h < 4; ++h) {
+    const int row = row0 + warp_row + i * 16 + l / 4 + h / 2 * 8;
+    const int column = column0 + warp_column + j * 8 + l % 4 * 2 + h % 2;
+    if (row < m && column < n) c[static_cast<long long>(row) * n + column] = sum[i][j][h];
+  }
 }
 
 // One warp: c[16,8] = a[16,8 steps] b[8 steps,8] in tf32, rounded here.
@@ -246,7 +241,8 @@ void test_conversions() {
   CHECK(dc::to_bf16(dc::bits_float(0x3F818000)).bits == 0x3F82, "a tie goes to even");
   CHECK(dc::to_bf16(dc::bits_float(0x3F808001)).bits == 0x3F81, "above a tie");
   CHECK(dc::to_bf16(dc::bits_float(0x7F7FFFFF)).bits == 0x7F80, "the largest float rounds to infinity");
-  CHECK(std::isnan(dc::to_float(dc::to_bf16(dc::bits_float(0x7F800001)))), "NaN whose payload is all in the lower half");
+  CHECK(std::isnan(dc::to_float(dc::to_bf16(dc::bits_float(0x7F800001)))),
+        "NaN whose payload is all in the lower half");
   CHECK(dc::pack_bf16(1.0f, 2.0f) == 0x40003F80, "%08x", dc::pack_bf16(1.0f, 2.0f));
   CHECK(dc::to_tf32(dc::bits_float(0x3F801000)) == 0x3F802000, "a tie goes away from zero");
   CHECK(dc::to_tf32(dc::bits_float(0xBF801000)) == 0xBF802000, "a tie goes away from zero");

@@ -232,8 +232,8 @@ DC_KERNEL void grid_sync_alone(unsigned* counter) {
 }
 
 #ifdef __CUDACC__  // every kernel once, with and without its bug
-#define DC_BOTH(name, ...)                             \
-  template DC_KERNEL void name<false>(__VA_ARGS__);    \
+#define DC_BOTH(name, ...)                          \
+  template DC_KERNEL void name<false>(__VA_ARGS__); \
   template DC_KERNEL void name<true>(__VA_ARGS__);
 DC_BOTH(trailing_barrier, const float*, float*, int)
 DC_BOTH(warp_exchange, const float*, float*)
@@ -276,7 +276,8 @@ std::string judge(const Status& status, const DeviceArray<float>& y, const Value
 }
 
 // Kernels with an output only.
-std::string run_plain(void (*kernel)(float*), unsigned blocks, unsigned threads, size_t shared, const Values& expected) {
+std::string run_plain(void (*kernel)(float*), unsigned blocks, unsigned threads, size_t shared,
+                      const Values& expected) {
   DeviceArray<float> y(expected.size());
   return judge(dc::launch(kernel, blocks, threads, shared, nullptr, y.data()), y, expected);
 }
@@ -328,8 +329,8 @@ std::map<std::string, std::function<std::string()>> kernels() {
                                       counter.data()),
                       y, {sum});
        }},
-      {"slot_not_empty", run_ring<kBug ? 1 : 0>},
-      {"slot_released_early", run_ring<kBug ? 2 : 0>},
+      {"slot_not_empty", run_ring < kBug ? 1 : 0 > },
+      {"slot_released_early", run_ring < kBug ? 2 : 0 > },
       {"row_past_the_end",
        [] {
          DeviceArray<float> y(3 * 8);
@@ -364,11 +365,10 @@ std::map<std::string, std::function<std::string()>> kernels() {
          return judge(dc::launch(dc::count_then_read<kBug>, 1, 64, 0, nullptr, y.data(), count.data()), y, {64});
        }},
       {"blocks_collide",
-       [] {
-         return run_plain(dc::blocks_collide<kBug>, 3, 1, 0, kBug ? Values{2} : Values{0, 1, 2});
-       }},
+       [] { return run_plain(dc::blocks_collide<kBug>, 3, 1, 0, kBug ? Values{2} : Values{0, 1, 2}); }},
       {"fresh_memory", [ones] { return run_plain(dc::fresh_memory<kBug>, 1, 32, 0, ones); }},
-      {"misaligned_vector", [] { return run_mapped(dc::misaligned_vector<kBug>, 31, 31, [](size_t i) { return 4 * i + 3; }); }},
+      {"misaligned_vector",
+       [] { return run_mapped(dc::misaligned_vector<kBug>, 31, 31, [](size_t i) { return 4 * i + 3; }); }},
       {"misaligned_matrix", [] { return run_plain(dc::misaligned_matrix<kBug>, 1, 32, 512, Values(32, 0.0f)); }},
       {"grid_sync_alone",
        [] {

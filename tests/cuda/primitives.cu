@@ -61,7 +61,8 @@ DC_KERNEL void reverse_blocks(int* x) {
 }
 
 // Counts, extremes, and a lock made of compare-and-swap.
-DC_KERNEL void exercise_atomics(unsigned* counts, int* extremes, unsigned long long* wide, unsigned* lock, int* guarded) {
+DC_KERNEL void exercise_atomics(unsigned* counts, int* extremes, unsigned long long* wide, unsigned* lock,
+                                int* guarded) {
   const unsigned i = block_index().x * block_size().x + thread_index().x;
   atomic_add(&counts[i % 7], 1u);
   atomic_max(&extremes[0], static_cast<int>(i) - 50);
@@ -161,8 +162,11 @@ void test_shuffles() {
   DeviceArray<double> out(192);
   succeeded(dc::launch(dc::exercise_shuffles, 1, 32, 0, nullptr, out.data()));
   for (int i = 0; i < 32; ++i) {
-    const double expected[6] = {(i + 5) % 32 * 10.0, double(i ^ 3), double(i < 2 ? i : i - 2),
-                                double(i > 24 ? i : i + 7), (i < 16 ? 15 - i : 47 - i) * 0.5,
+    const double expected[6] = {(i + 5) % 32 * 10.0,
+                                double(i ^ 3),
+                                double(i < 2 ? i : i - 2),
+                                double(i > 24 ? i : i + 7),
+                                (i < 16 ? 15 - i : 47 - i) * 0.5,
                                 double(0xAAAAAAAAu) + (i < 16 ? 0.5 : 0.25)};
     for (int k = 0; k < 6; ++k) CHECK(out[32 * k + i] == expected[k], "row %d lane %d: %g", k, i, out[32 * k + i]);
   }
@@ -179,8 +183,8 @@ void test_votes() {
 void test_transpose() {
   for (const auto& [rows, columns] : {std::pair{1, 1}, {32, 32}, {45, 70}, {33, 1}}) {
     DeviceArray<float> x(random_floats(size_t(rows * columns), 1)), y(size_t(rows * columns));
-    succeeded(dc::launch(dc::transpose, dc::dim3(unsigned(columns + 31) / 32, unsigned(rows + 31) / 32), dc::dim3(32, 8),
-                         0, nullptr, x.data(), y.data(), rows, columns));
+    succeeded(dc::launch(dc::transpose, dc::dim3(unsigned(columns + 31) / 32, unsigned(rows + 31) / 32),
+                         dc::dim3(32, 8), 0, nullptr, x.data(), y.data(), rows, columns));
     for (int i = 0; i < rows * columns; ++i)
       CHECK(y[size_t(i % columns * rows + i / columns)] == x[size_t(i)], "%dx%d element %d", rows, columns, i);
   }
@@ -199,8 +203,8 @@ void test_atomics() {
   DeviceArray<int> extremes(2), guarded(1);
   DeviceArray<unsigned long long> wide(3);
   counts.fill(0), lock.fill(0), extremes.fill(0), guarded.fill(0), wide.fill(0);
-  succeeded(dc::launch(dc::exercise_atomics, 5, 96, 0, nullptr, counts.data(), extremes.data(), wide.data(), lock.data(),
-                       guarded.data()));
+  succeeded(dc::launch(dc::exercise_atomics, 5, 96, 0, nullptr, counts.data(), extremes.data(), wide.data(),
+                       lock.data(), guarded.data()));
   for (unsigned i = 0; i < 7; ++i) CHECK(counts[i] == 480 / 7 + (i < 480 % 7), "count %u: %u", i, counts[i]);
   CHECK(extremes[0] == 429 && extremes[1] == -50, "%d %d", extremes[0], extremes[1]);
   CHECK(wide[0] == 480ull << 33 && wide[1] == 479ull << 40 && wide[2] == 5, "%llx %llx", wide[0], wide[1]);
@@ -263,7 +267,8 @@ void test_math() {
   succeeded(dc::launch(dc::exercise_math, 1, 64, 0, nullptr, in.data(), out.data(), n));
   for (int i = 0; i < n; ++i) {
     const double v = x[size_t(i)], a = double(fabsf(x[size_t(i)]) + 0.1f);
-    const double expected[6] = {std::exp(v), std::log(a), std::tanh(v), 1 / (1 + std::exp(-v)), v / 3, 1 / std::sqrt(a)};
+    const double expected[6] = {std::exp(v), std::log(a),     std::tanh(v), 1 / (1 + std::exp(-v)),
+                                v / 3,       1 / std::sqrt(a)};
     for (int k = 0; k < 6; ++k)
       CHECK(std::fabs(out[size_t(k * n + i)] - expected[k]) <= 6e-4 * std::fmax(1, std::fabs(expected[k])),
             "function %d of %g: %g", k, v, out[size_t(k * n + i)]);

@@ -65,7 +65,8 @@ void test(int threads, int n, bool with_nan) {
   const auto same = [](double a, double b) { return a == b || (std::isnan(a) && std::isnan(b)); };
   for (int t = 0; t < threads; ++t) {
     const auto got = [&](int row) { return out[size_t(row * threads + t)]; };
-    CHECK(std::isnan(sum) ? std::isnan(got(0)) : std::fabs(got(0) - sum) < 1e-5 * n, "sum of %d: %g", n, double(got(0)));
+    CHECK(std::isnan(sum) ? std::isnan(got(0)) : std::fabs(got(0) - sum) < 1e-5 * n, "sum of %d: %g", n,
+          double(got(0)));
     CHECK(std::memcmp(&out.data()[t], &out.data()[0], sizeof(T)) == 0, "threads %d and 0 have different bits", t);
     CHECK(same(got(1), most) && same(got(3), most), "maximum of %d: %g %g", n, double(got(1)), double(got(3)));
     CHECK(same(got(2), least), "minimum of %d: %g", n, double(got(2)));

@@ -15,11 +15,11 @@ inline constexpr bool kAtomicType =
 
 }  // namespace nvcc
 
-#define DC_ATOMIC(name, intrinsic)                       \
-  template <class T>                                     \
-  DC_DEVICE T name(T* p, std::type_identity_t<T> v) {    \
-    static_assert(nvcc::kAtomicType<T>);                 \
-    return intrinsic(p, v);                              \
+#define DC_ATOMIC(name, intrinsic)                    \
+  template <class T>                                  \
+  DC_DEVICE T name(T* p, std::type_identity_t<T> v) { \
+    static_assert(nvcc::kAtomicType<T>);              \
+    return intrinsic(p, v);                           \
   }
 DC_ATOMIC(atomic_add, ::atomicAdd)
 DC_ATOMIC(atomic_max, ::atomicMax)

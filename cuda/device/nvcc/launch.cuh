@@ -22,9 +22,9 @@ template <class... P, size_t... I>
 Status launch_with(bool cooperative, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, Stream stream,
                    std::tuple<P...> values, std::index_sequence<I...>) {
   if (shared_bytes > kSharedWithoutAsking) {
-    const cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                                                   cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                                   static_cast<int>(shared_bytes));
+    const cudaError_t error =
+        cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             static_cast<int>(shared_bytes));
     if (error != cudaSuccess) {
       cudaGetLastError();  // reported here, and not once more by whoever asks next
       return status_of(error);
@@ -41,8 +41,7 @@ Status launch_with(bool cooperative, void (*kernel)(P...), dim3 grid, dim3 block
   configuration.attrs = &attribute;
   configuration.numAttrs = cooperative ? 1 : 0;
   void* arguments[sizeof...(P) + 1] = {const_cast<void*>(static_cast<const void*>(&std::get<I>(values)))...};
-  const cudaError_t error =
-      cudaLaunchKernelExC(&configuration, reinterpret_cast<const void*>(kernel), arguments);
+  const cudaError_t error = cudaLaunchKernelExC(&configuration, reinterpret_cast<const void*>(kernel), arguments);
   if (error != cudaSuccess) cudaGetLastError();
   return status_of(error);
 }

@@ -17,7 +17,7 @@
 
 namespace dc::emulation {
 
-using Epochs = std::vector<uint32_t>;  // by thread of a block
+using Epochs = std::vector<uint32_t>;                             // by thread of a block
 using Views = std::map<unsigned, std::shared_ptr<const Epochs>>;  // by block
 
 struct ThreadClock {

@@ -44,8 +44,10 @@ std::string text_of(const Party& p) {
   const dc::dim3 &g = grid_in_progress.grid, &n = grid_in_progress.block;
   const uint3 block{p.block % g.x, p.block / g.x % g.y, p.block / g.x / g.y};
   const uint3 thread{p.thread % n.x, p.thread / n.x % n.y, p.thread / n.x / n.y};
-  return std::string(p.atomic ? "atomic access" : p.write ? "write" : "read") + " by block " + to_text(block) +
-         " thread " + to_text(thread) + " at " + code_place(p.code);
+  return std::string(p.atomic  ? "atomic access"
+                     : p.write ? "write"
+                               : "read") +
+         " by block " + to_text(block) + " thread " + to_text(thread) + " at " + code_place(p.code);
 }
 
 std::string text_of(const Finding& f) {

@@ -47,14 +47,14 @@ DC_VISIBLE void* __tsan_memset(void* to, int value, size_t n) {
   return std::memset(to, value, n);
 }
 
-#define DC_ACCESS(n)                                                                         \
-  DC_VISIBLE void __tsan_read##n(void* p) { observe(p, n, false, DC_CODE); }                 \
-  DC_VISIBLE void __tsan_write##n(void* p) { observe(p, n, true, DC_CODE); }                 \
-  DC_VISIBLE void __tsan_unaligned_read##n(void* p) { observe(p, n, false, DC_CODE); }       \
-  DC_VISIBLE void __tsan_unaligned_write##n(void* p) { observe(p, n, true, DC_CODE); }       \
-  DC_VISIBLE void __tsan_read_write##n(void* p) { observe(p, n, true, DC_CODE); }            \
-  DC_VISIBLE void __tsan_unaligned_read_write##n(void* p) { observe(p, n, true, DC_CODE); }  \
-  DC_VISIBLE void __tsan_volatile_read##n(void* p) { observe(p, n, false, DC_CODE); }        \
+#define DC_ACCESS(n)                                                                        \
+  DC_VISIBLE void __tsan_read##n(void* p) { observe(p, n, false, DC_CODE); }                \
+  DC_VISIBLE void __tsan_write##n(void* p) { observe(p, n, true, DC_CODE); }                \
+  DC_VISIBLE void __tsan_unaligned_read##n(void* p) { observe(p, n, false, DC_CODE); }      \
+  DC_VISIBLE void __tsan_unaligned_write##n(void* p) { observe(p, n, true, DC_CODE); }      \
+  DC_VISIBLE void __tsan_read_write##n(void* p) { observe(p, n, true, DC_CODE); }           \
+  DC_VISIBLE void __tsan_unaligned_read_write##n(void* p) { observe(p, n, true, DC_CODE); } \
+  DC_VISIBLE void __tsan_volatile_read##n(void* p) { observe(p, n, false, DC_CODE); }       \
   DC_VISIBLE void __tsan_volatile_write##n(void* p) { observe(p, n, true, DC_CODE); }
 DC_ACCESS(1)
 DC_ACCESS(2)
@@ -63,29 +63,29 @@ DC_ACCESS(8)
 DC_ACCESS(16)
 
 // Atomics of the host's own code (shared pointers, guards of static variables): kernels have dc::atomic_*.
-#define DC_HOST_ATOMIC(bits)                                                                                  \
-  DC_VISIBLE uint##bits##_t __tsan_atomic##bits##_load(const volatile uint##bits##_t* p, int) {               \
-    return __atomic_load_n(p, __ATOMIC_SEQ_CST);                                                              \
-  }                                                                                                           \
-  DC_VISIBLE void __tsan_atomic##bits##_store(volatile uint##bits##_t* p, uint##bits##_t v, int) {            \
-    __atomic_store_n(p, v, __ATOMIC_SEQ_CST);                                                                 \
-  }                                                                                                           \
-  DC_VISIBLE uint##bits##_t __tsan_atomic##bits##_exchange(volatile uint##bits##_t* p, uint##bits##_t v, int) { \
-    return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST);                                                       \
-  }                                                                                                           \
+#define DC_HOST_ATOMIC(bits)                                                                                     \
+  DC_VISIBLE uint##bits##_t __tsan_atomic##bits##_load(const volatile uint##bits##_t* p, int) {                  \
+    return __atomic_load_n(p, __ATOMIC_SEQ_CST);                                                                 \
+  }                                                                                                              \
+  DC_VISIBLE void __tsan_atomic##bits##_store(volatile uint##bits##_t* p, uint##bits##_t v, int) {               \
+    __atomic_store_n(p, v, __ATOMIC_SEQ_CST);                                                                    \
+  }                                                                                                              \
+  DC_VISIBLE uint##bits##_t __tsan_atomic##bits##_exchange(volatile uint##bits##_t* p, uint##bits##_t v, int) {  \
+    return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST);                                                          \
+  }                                                                                                              \
   DC_VISIBLE uint##bits##_t __tsan_atomic##bits##_fetch_add(volatile uint##bits##_t* p, uint##bits##_t v, int) { \
-    return __atomic_fetch_add(p, v, __ATOMIC_SEQ_CST);                                                        \
-  }                                                                                                           \
+    return __atomic_fetch_add(p, v, __ATOMIC_SEQ_CST);                                                           \
+  }                                                                                                              \
   DC_VISIBLE uint##bits##_t __tsan_atomic##bits##_fetch_sub(volatile uint##bits##_t* p, uint##bits##_t v, int) { \
-    return __atomic_fetch_sub(p, v, __ATOMIC_SEQ_CST);                                                        \
-  }                                                                                                           \
-  DC_VISIBLE int __tsan_atomic##bits##_compare_exchange_strong(volatile uint##bits##_t* p, uint##bits##_t* e, \
-                                                               uint##bits##_t v, int, int) {                  \
-    return __atomic_compare_exchange_n(p, e, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);                   \
-  }                                                                                                           \
-  DC_VISIBLE int __tsan_atomic##bits##_compare_exchange_weak(volatile uint##bits##_t* p, uint##bits##_t* e,   \
-                                                             uint##bits##_t v, int, int) {                    \
-    return __atomic_compare_exchange_n(p, e, v, true, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);                    \
+    return __atomic_fetch_sub(p, v, __ATOMIC_SEQ_CST);                                                           \
+  }                                                                                                              \
+  DC_VISIBLE int __tsan_atomic##bits##_compare_exchange_strong(volatile uint##bits##_t* p, uint##bits##_t* e,    \
+                                                               uint##bits##_t v, int, int) {                     \
+    return __atomic_compare_exchange_n(p, e, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);                      \
+  }                                                                                                              \
+  DC_VISIBLE int __tsan_atomic##bits##_compare_exchange_weak(volatile uint##bits##_t* p, uint##bits##_t* e,      \
+                                                             uint##bits##_t v, int, int) {                       \
+    return __atomic_compare_exchange_n(p, e, v, true, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);                       \
   }
 DC_HOST_ATOMIC(8)
 DC_HOST_ATOMIC(32)
