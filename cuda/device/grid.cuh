@@ -1,7 +1,7 @@
 // A barrier of all blocks of a cooperative launch, in global memory.
 // The counter's lower 31 bits count arrivals: block 0 adds 2^31 - (blocks - 1) and every other block 1, so that the
 // last arrival flips the top bit and leaves the rest zero. Nothing is reset between barriers or launches: the counter
-// is set to zero once, when it is allocated.
+// is set to zero once, when it is allocated, and again after a launch that failed.
 #pragma once
 #include "device/primitives.cuh"
 

@@ -74,4 +74,15 @@ void meet_lanes(unsigned mask, const Collective& collective, const void* argumen
     s.make_ready(warp.threads[__builtin_ctz(left)]);
 }
 
+void lane_ends(const Thread& thread) {
+  const Warp& warp = *thread.warp;
+  for (unsigned left = warp.in_meetings; left; left &= left - 1) {
+    const Meeting& meeting = warp.meetings[__builtin_ctz(left)];
+    if (meeting.mask >> thread.lane & 1)
+      scheduler().fail("block " + to_text(thread.block->index) + " thread " + to_text(thread.index) +
+                       " ends while lanes of its warp wait for it in " + meeting.name + " at " +
+                       to_text(meeting.place));
+  }
+}
+
 }  // namespace dc::emulation

@@ -16,4 +16,7 @@ struct Collective {
 // `result` may be null where the collective has none.
 void meet_lanes(unsigned mask, const Collective& collective, const void* argument, void* result, const Place& place);
 
+// Called when a thread ends: no lane may wait for it any more.
+void lane_ends(const Thread& thread);
+
 }  // namespace dc::emulation

@@ -4,6 +4,7 @@
 
 #include "emulation/async_copy.h"
 #include "emulation/barrier.h"
+#include "emulation/collective.h"
 #include "emulation/observer.h"
 #include "emulation/report.h"
 
@@ -140,6 +141,7 @@ void Scheduler::resume(Thread* next, Fiber& from) {
 
 Thread* Scheduler::end_of(Thread& thread) {
   thread.state = State::done;
+  lane_ends(thread);
   forget_copies(thread);
   if (observer) observer->thread_ends(thread);
   thread.warp->live &= ~(1u << thread.lane);
