@@ -1,0 +1,51 @@
+// Qualifiers of functions and variables, and where a thread is.
+#pragma once
+#include <cuda_runtime.h>
+
+#define DC_KERNEL __global__
+#define DC_DEVICE __device__ __forceinline__
+#define DC_HOST_DEVICE __host__ __device__ __forceinline__
+// At most `threads` per block, and registers for at least `blocks` of them on a multiprocessor.
+#define DC_LAUNCH_BOUNDS(threads, blocks) __launch_bounds__(threads, blocks)
+#define DC_RESTRICT __restrict__
+#define DC_UNROLL _Pragma("unroll")
+// Places are the emulated device's.
+#define DC_PLACE_PARAMETER
+#define DC_PLACE_ARGUMENT
+#define DC_PLACE_ONLY
+#define DC_REQUIRE_COOPERATIVE(blocks)
+
+namespace dc::nvcc {
+
+template <class T>
+struct Identity {
+  using type = T;
+};
+
+}  // namespace dc::nvcc
+
+#define DC_SHARED(type_, name_) __shared__ typename ::dc::nvcc::Identity<type_>::type name_
+#define DC_DYNAMIC_SHARED(name_) extern __shared__ __align__(1024) unsigned char name_[]
+
+namespace dc {
+
+using ::dim3;
+using ::double2;
+using ::float2;
+using ::float4;
+using ::uint2;
+using ::uint3;
+using ::uint4;
+
+DC_DEVICE uint3 thread_index() { return threadIdx; }
+DC_DEVICE uint3 block_index() { return blockIdx; }
+DC_DEVICE uint3 block_size() { return {blockDim.x, blockDim.y, blockDim.z}; }
+DC_DEVICE uint3 grid_size() { return {gridDim.x, gridDim.y, gridDim.z}; }
+DC_DEVICE unsigned lane() {
+  unsigned l;
+  asm("mov.u32 %0, %%laneid;" : "=r"(l));
+  return l;
+}
+DC_DEVICE unsigned warp() { return (threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z)) / 32; }
+
+}  // namespace dc

@@ -1,0 +1,101 @@
+"""The kernels of this folder under nvcc, for sm_80 and sm_90: they compile, without spills and without stack frames.
+
+No GPU is needed and none is used. nvcc is $DEEPCORE_NVCC, or on PATH, or in this Python's packages:
+pip install nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-runtime==13.0.96
+nvidia-cuda-cccl==13.0.85.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+SOURCES = ("environment", "launch", "lint", "matrix", "planted_bugs", "primitives", "reductions")
+INCLUDES = ("-I", str(ROOT / "cuda"), "-I", str(ROOT / "csrc"))
+ARCHITECTURES = ("-gencode", "arch=compute_80,code=sm_80", "-gencode", "arch=compute_90,code=sm_90")
+
+
+def find_nvcc() -> str | None:
+    """Where nvcc is, or None. A path that was given and does not exist is an error, not a reason to skip."""
+    if given := os.environ.get("DEEPCORE_NVCC"):
+        assert Path(given).is_file(), f"DEEPCORE_NVCC={given}: no such file"
+        return given
+    if on_path := shutil.which("nvcc"):
+        return on_path
+    packages = importlib.util.find_spec("nvidia")
+    for folder in packages.submodule_search_locations or [] if packages else []:
+        if (nvcc := Path(folder) / "cu13" / "bin" / "nvcc").is_file():
+            return str(nvcc)
+    return None
+
+
+NVCC = find_nvcc()
+pytestmark = pytest.mark.skipif(
+    NVCC is None, reason="needs nvcc: set DEEPCORE_NVCC, or pip install nvidia-cuda-nvcc==13.0.88 and its set"
+)
+
+
+def compile_with(*options: str) -> str:
+    """What nvcc printed."""
+    command = [str(NVCC), "-std=c++20", *options, *INCLUDES]
+    done = subprocess.run(command, capture_output=True, text=True)
+    text = done.stdout + done.stderr
+    assert done.returncode == 0, f"{' '.join(command)}\n{text[-4000:]}"
+    return text
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_kernels_compile_without_spills(source: str, tmp_path: Path) -> None:
+    text = compile_with(
+        *ARCHITECTURES, "-Xptxas", "-v", "-c", str(HERE / f"{source}.cu"), "-o", str(tmp_path / "kernels.o")
+    )
+    entries = re.findall(r"Compiling entry function '(\w+)' for '(sm_\d+)'", text)
+    frames = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", text)
+    kernels = (HERE / f"{source}.cu").read_text().count("DC_KERNEL void")
+    assert entries and {architecture for _, architecture in entries} == {"sm_80", "sm_90"}, text
+    assert kernels > 0 and len(frames) >= len(entries)
+    assert set(frames) == {("0", "0", "0")}, text
+    assert "warning" not in text.lower(), text
+
+
+def test_matrix_kernels_use_tensor_cores(tmp_path: Path) -> None:
+    """The primitives become the instructions they stand for."""
+    target = tmp_path / "matrix.ptx"
+    compile_with("-arch=compute_80", "-ptx", str(HERE / "matrix.cu"), "-o", str(target))
+    ptx = target.read_text()
+    for instruction in (
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32",
+        "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32",
+        "ldmatrix.sync.aligned.m8n8.x4.shared.b16",
+        "ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16",
+        "cp.async.cg.shared.global",
+        "cp.async.wait_group",
+        "cvt.rna.tf32.f32",
+    ):
+        assert instruction in ptx, instruction
+
+
+def test_launches_compile_for_the_host(tmp_path: Path) -> None:
+    """The host's side of a launch: conversions of arguments, shared memory, cooperative launches."""
+    source = tmp_path / "host.cu"
+    source.write_text(
+        '#include "device/block.cuh"\n'
+        "namespace dc {\n"
+        "template <class T> DC_KERNEL void scale(T* x, T by, long long n) {\n"
+        "  const long long i = static_cast<long long>(block_index().x) * block_size().x + thread_index().x;\n"
+        "  if (i < n) x[i] *= by;\n"
+        "}\n"
+        "Status run(float* x, Stream s) { return launch(scale<float>, 4, dim3(32, 2), 60000, s, x, 2.0, 100); }\n"
+        "Status run_coop(double* x) { return launch_coop(scale<double>, 4, 64, 0, nullptr, x, 2, 100); }\n"
+        "}\n"
+    )
+    text = compile_with("-arch=sm_80", "-c", str(source), "-o", str(tmp_path / "host.o"))
+    assert "error" not in text
