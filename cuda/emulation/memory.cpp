@@ -11,7 +11,7 @@ namespace dc::emulation {
 
 namespace {
 
-constexpr size_t kAlignment = 256;
+constexpr size_t kAllocationAlignment = 256;
 #ifdef DC_EMULATION_ASAN
 constexpr size_t kGuard = 0;  // AddressSanitizer has its own, and must see the exact end
 #else
@@ -22,7 +22,7 @@ constexpr size_t kGuard = 256;  // before and after: an access just outside meet
 
 void* allocate_device(size_t bytes) {
   void* base = nullptr;
-  if (bytes > kDeviceMemory || posix_memalign(&base, kAlignment, bytes + 2 * kGuard + (bytes == 0)) != 0)
+  if (bytes > kDeviceMemory || posix_memalign(&base, kAllocationAlignment, bytes + 2 * kGuard + (bytes == 0)) != 0)
     return nullptr;
   std::memset(base, 0xFF, bytes + 2 * kGuard);
   void* memory = static_cast<char*>(base) + kGuard;

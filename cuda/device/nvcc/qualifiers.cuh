@@ -29,13 +29,14 @@ struct Identity {
 
 namespace dc {
 
-using ::dim3;
-using ::double2;
-using ::float2;
-using ::float4;
-using ::uint2;
-using ::uint3;
-using ::uint4;
+// dim3 has no name here: code of this namespace finds the global one, and of an alias nvcc's front end makes
+// `struct ::dim3(...)` for the host compiler, which no compiler takes.
+using double2 = ::double2;
+using float2 = ::float2;
+using float4 = ::float4;
+using uint2 = ::uint2;
+using uint3 = ::uint3;
+using uint4 = ::uint4;
 
 DC_DEVICE uint3 thread_index() { return threadIdx; }
 DC_DEVICE uint3 block_index() { return blockIdx; }
