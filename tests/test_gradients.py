@@ -38,8 +38,16 @@ def test_every_primitive_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
         seen.add(family)
         check_gradients(case.function, case.inputs(), case.differentiable(), order=2)
     differentiable = {name for name, op in autograd.registry.items() if op.differentiable}
-    # A cast to float32 rounds away the small steps of central differences: test_cast_gradient checks it exactly.
-    assert differentiable - met == {"cast"}
+    # A cast to float32 rounds away the small steps of central differences, a move needs a second device: checked below.
+    assert differentiable - met == {"cast", "to"}
+
+
+def test_move_gradient() -> None:
+    x = dc.tensor([1.0, -2.0], requires_grad=True)
+    y = autograd.registry["to"](x, device="cpu")
+    (g,) = dc.grad(ops.sum(y * y * y), [x], create_graph=True)
+    assert g.device == "cpu" and g.tolist() == [3.0, 12.0]
+    assert dc.grad(ops.sum(g), x).tolist() == [6.0, -12.0]
 
 
 def test_cast_gradient() -> None:
