@@ -55,9 +55,14 @@ inline int64_t count(const Dims& shape) {
   return n;
 }
 
+// A product that may wrap around: for strides that nobody follows, of empty axes and of axes of size 1.
+inline int64_t wrapping_product(int64_t a, int64_t b) {
+  return static_cast<int64_t>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
+}
+
 inline Dims contiguous_strides(const Dims& shape) {
   Dims s = Dims::filled(shape.size(), 1);
-  for (int i = shape.size() - 2; i >= 0; --i) s[i] = s[i + 1] * std::max<int64_t>(shape[i + 1], 1);
+  for (int i = shape.size() - 2; i >= 0; --i) s[i] = wrapping_product(s[i + 1], std::max<int64_t>(shape[i + 1], 1));
   return s;
 }
 

@@ -233,7 +233,7 @@ Array slice(const Array& x, const Dims& starts, const Dims& sizes, const Dims& s
   int64_t offset = 0;
   for (int d = 0; d < x.ndim(); ++d) {
     if (sizes[d] > 0) offset += starts[d] * x.strides()[d];
-    strides[d] *= steps[d];
+    strides[d] = wrapping_product(strides[d], steps[d]);
   }
   return x.as_strided(sizes, strides, count(sizes) > 0 ? offset : 0);
 }
