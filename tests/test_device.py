@@ -49,6 +49,16 @@ def test_a_move_to_where_it_is_changes_nothing() -> None:
     assert ops.to(x, "cpu").requires_grad
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"device": "cpu"}, {"dtype": "float32"}, {"dtype": "float32", "device": "cpu"}]
+)
+def test_a_tensor_of_a_tensor_has_memory_of_its_own(options: dict[str, str]) -> None:
+    x = dc.tensor([1.0, 2.0])
+    own, shared = dc.tensor(x, **options), dc.tensor(x, **options, copy=False)  # type: ignore[arg-type]
+    x.numpy()[0] = 7
+    assert own.tolist() == [1.0, 2.0] and shared.tolist() == [7.0, 2.0]
+
+
 def test_tensors_keep_their_device_in_a_pickle() -> None:
     x = pickle.loads(pickle.dumps(dc.tensor([1.0, 2.0])))
     assert x.device == "cpu" and x.tolist() == [1.0, 2.0]

@@ -279,7 +279,8 @@ def tensor(
         array = data.array if dtype is None else _C.cast(data.array, dtype)
         if device is not None:
             array = _C.to_device(array, device)
-        array = _C.copy(array) if copy and array is data.array else array
+        # A cast or a move that changes nothing returns the same memory.
+        array = _C.copy(array) if copy and array.pointer == data.array.pointer else array
     else:
         values = np.asarray(data)
         if dtype is None and not isinstance(data, (np.ndarray, np.generic)) and values.dtype == np.float64:
