@@ -27,9 +27,7 @@ std::string load_accelerator() {
     return accelerator()->reason();
   } catch (py::error_already_set& error) {
     if (error.matches(PyExc_ModuleNotFoundError))
-      failure = emulated ? "DEEPCORE_CUDA_EMULATE=1, but this build has no emulated device; build with "
-                           "-DDEEPCORE_CUDA_EMULATION=ON"
-                         : "built without CUDA: this deepcore has no CUDA back end; use device='cpu'";
+      failure = emulated ? "DEEPCORE_CUDA_EMULATE=1, but this build has no emulated device" : kNoAccelerator;
     else if (error.matches(PyExc_ImportError))
       failure = std::string("the CUDA back end does not load: ") + error.what();
     else

@@ -15,10 +15,7 @@ void install(Accelerator* a) { installed.store(a); }
 
 Accelerator& accelerator_of(Device device) {
   Accelerator* a = accelerator();
-  DC_CHECK(a, DeviceError, "device ", device,
-           ": built without CUDA: this deepcore has no CUDA back end; use device='cpu'");
-  const std::string why = a->reason();
-  DC_CHECK(why.empty(), DeviceError, "device ", device, ": ", why);
+  DC_CHECK(a, DeviceError, "device ", device, ": ", kNoAccelerator);
   DC_CHECK(device.index >= 0 && device.index < a->device_count(), DeviceError, "device ", device,
            ": expected an index in [0, ", a->device_count(), ")");
   return *a;

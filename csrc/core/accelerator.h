@@ -1,7 +1,9 @@
 // Accelerator: what a device back end gives to the rest of the library. The extension module _cuda (or its emulated
 // twin) fills one in and installs it; without it there is only the CPU.
 #pragma once
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "core/allocator.h"
@@ -51,7 +53,28 @@ class Accelerator {
 Accelerator* accelerator();
 void install(Accelerator* accelerator);
 
-// The accelerator that serves this device; DeviceError with the reason where there is none or no such index.
+inline constexpr char kNoAccelerator[] = "built without CUDA: this deepcore has no CUDA back end; use device='cpu'";
+
+// The accelerator that serves this device; DeviceError where there is none or no such index. Whether its devices can be
+// used at all is asked where a device is named (device_from), not at every operation.
 Accelerator& accelerator_of(Device device);
+
+// One T for each device of the accelerator, made at its first use and never destroyed: arrays may outlive the exit.
+template <class T>
+class PerDevice {
+ public:
+  template <class Make>
+  T& of(Device device, const Make& make) {
+    Accelerator& a = accelerator_of(device);
+    std::lock_guard lock(mutex_);
+    T*& made = made_[device.index];
+    if (!made) made = make(a);
+    return *made;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<int, T*> made_;
+};
 
 }  // namespace dc

@@ -134,14 +134,8 @@ CachingPool& cpu_pool() {
 
 CachingPool& pool(Device device) {
   if (device.kind == DeviceKind::cpu) return cpu_pool();
-  constexpr int kMost = 64;
-  static std::mutex making;
-  static CachingPool* pools[kMost] = {};
-  Accelerator& a = accelerator_of(device);
-  DC_CHECK(device.index < kMost, DeviceError, "memory: expected at most ", kMost, " devices, got ", device);
-  std::lock_guard lock(making);
-  if (!pools[device.index]) pools[device.index] = new CachingPool(device, a.allocator(device.index));
-  return *pools[device.index];
+  static auto* pools = new PerDevice<CachingPool>;
+  return pools->of(device, [&](Accelerator& a) { return new CachingPool(device, a.allocator(device.index)); });
 }
 
 }  // namespace dc
