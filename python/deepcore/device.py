@@ -85,12 +85,12 @@ class cuda:
     @staticmethod
     def memory_stats(device: str = "cuda") -> dict[str, int]:
         """As `deepcore.memory.statistics`."""
-        return _C.memory_statistics(device)
+        return memory.statistics(device)
 
     @staticmethod
     def empty_cache(device: str = "cuda") -> None:
         """Give cached blocks back to the device."""
-        _C.empty_cache(device)
+        memory.empty_cache(device)
 
     @staticmethod
     def reason() -> str:

@@ -110,13 +110,14 @@ class Tensor:
         if self.requires_grad:
             raise GradientError("__dlpack__: the tensor requires a gradient; export tensor.detach()")
         here = self.__dlpack_device__()
-        array = _C.copy(self.array) if copy else self.array
         if dl_device is not None and tuple(dl_device) != here:
             if tuple(dl_device) != (1, 0) or copy is False:
                 raise BufferError(f"__dlpack__: expected device {here}, got {dl_device}")
             array = _C.to_device(self.array, "cpu")
-        elif here[0] == 2 and stream != -1:  # -1: the consumer orders its work itself
-            _C.synchronize(self.device)
+        else:
+            array = _C.copy(self.array) if copy else self.array
+            if here[0] == 2 and stream != -1:  # -1: the consumer orders its work itself
+                _C.synchronize(self.device)
         if array.readonly and (max_version is None or max_version[0] < 1):
             raise BufferError("__dlpack__: the memory is read-only, which the consumer's DLPack version cannot express")
         return array.__dlpack__(max_version=max_version)

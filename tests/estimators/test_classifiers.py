@@ -174,6 +174,8 @@ def test_bad_options() -> None:
         cnn(epochs=0).fit(X, Y)
     with pytest.raises(ArgumentError, match="expected optimizer in"):
         mlp(optimizer="magic").fit(FLAT, Y)
+    with pytest.raises(ArgumentError, match=r"expected test_augment in .* got 'turn'"):
+        cnn(test_augment="turn").fit(X, Y)
     with pytest.raises(ArgumentError, match="expected augment in"):
         cnn(augment="wild").fit(X, Y)
     with pytest.raises(DeviceError, match="built without CUDA"):

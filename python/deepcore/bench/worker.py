@@ -98,17 +98,12 @@ class Worker:
         """
         assert self.built is not None
         step, clock = self.built.step, time.perf_counter
-        begin = clock()
-        step()
-        once = clock() - begin
-        while clock() - begin < seconds:
+        begin, calls = clock(), 0
+        while calls == 0 or clock() - begin < seconds:
             step()
+            calls += 1
         if self.inner == 0:
-            repeats = min(64, int(SHORTEST / max(once, 1e-7)))
-            start = clock()
-            for _ in range(repeats):
-                step()
-            self.inner = max(1, int(SHORTEST / max((clock() - start) / repeats, 1e-8))) if repeats else 1
+            self.inner = max(1, int(SHORTEST * calls / max(clock() - begin, 1e-8)))
         times: list[float] = []
         end = clock() + seconds
         while not times or clock() < end:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,17 +29,16 @@ AUGMENTATIONS: dict[str, dict[str, Any]] = {
 TEST_AUGMENTATIONS = (None, "mirror", "shift", "mirror+shift")
 
 
-def _views(images: Array, kind: str | None) -> list[Array]:
-    """The further views of images (n, h, w, c) to average over."""
-    if kind not in TEST_AUGMENTATIONS:
-        raise ArgumentError(f"ImageClassifier: expected test_augment in {TEST_AUGMENTATIONS}, got {kind!r}")
-    views = [images[:, :, ::-1]] if kind in ("mirror", "mirror+shift") else []
+def _views(images: Array, kind: str | None) -> Iterator[Array]:
+    """The images (n, h, w, c) and the further views of them to average over, one after the other."""
+    bases = [images, images[:, :, ::-1]] if kind in ("mirror", "mirror+shift") else [images]
+    yield from bases
     if kind in ("shift", "mirror+shift"):
         h, w = images.shape[1:3]
-        for base in [images, *views]:
+        for base in bases:
             padded = np.pad(base, ((0, 0), (1, 1), (1, 1), (0, 0)))
-            views = views + [padded[:, i : i + h, j : j + w] for i, j in ((0, 1), (2, 1), (1, 0), (1, 2))]
-    return views
+            for i, j in ((0, 1), (2, 1), (1, 0), (1, 2)):
+                yield padded[:, i : i + h, j : j + w]
 
 
 class ImageClassifier(SupervisedEstimator):
@@ -100,6 +99,12 @@ class ImageClassifier(SupervisedEstimator):
 
     classes_: Array
     image_shape_: tuple[int, int, int]
+
+    def _check_test_augment(self) -> None:
+        if self.test_augment not in TEST_AUGMENTATIONS:
+            raise ArgumentError(
+                f"ImageClassifier: expected test_augment in {TEST_AUGMENTATIONS}, got {self.test_augment!r}"
+            )
 
     # ---- images ----
     def _images(self, x: Any, *, fitting: bool) -> Array:
@@ -190,7 +195,7 @@ class ImageClassifier(SupervisedEstimator):
         checkpoint: file written after each epoch and on Ctrl-C; resume=True goes on from it.
         """
         self._check_parameters()
-        _views(np.zeros((0, 1, 1, 1)), self.test_augment)
+        self._check_test_augment()
         if self.preset not in PRESETS:
             raise ArgumentError(f"ImageClassifier: expected preset in {sorted(PRESETS)}, got {self.preset!r}")
         owner = type(self).__name__
@@ -254,12 +259,11 @@ class ImageClassifier(SupervisedEstimator):
     def decision_function(self, X: Any) -> Array:
         """Outputs before the softmax, (n, k); with test_augment their mean over the views."""
         self._check_fitted()
-        images = self._images(X, fitting=False)
-        views = _views(images, self.test_augment)
-        outputs = self._outputs(self._scaled(images))
-        for view in views:
-            outputs = outputs + self._outputs(self._scaled(view))
-        return outputs / np.float32(1 + len(views)) if views else outputs
+        self._check_test_augment()
+        views = _views(self._images(X, fitting=False), self.test_augment)
+        outputs = [self._outputs(self._scaled(view)) for view in views]
+        mean: Array = sum(outputs[1:], outputs[0]) / np.float32(len(outputs))
+        return mean
 
     def predict_proba(self, X: Any) -> Array:
         """Class probabilities (n, k) in the order of classes_."""

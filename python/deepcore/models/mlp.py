@@ -29,6 +29,7 @@ def mlp(
     size = inputs
     for i, width in enumerate(hidden):
         fused = activation if activation in FUSED and not batch_norm else None
+        in_norm = activation if activation == "relu" and batch_norm else None
         if activation == "maxout":
             layers.append(nn.Maxout(size, width, seed=_seed(seed, i)))
         else:
@@ -37,8 +38,8 @@ def mlp(
                           seed=_seed(seed, i))
             )  # fmt: skip
         if batch_norm:
-            layers.append(nn.BatchNorm(width, activation="relu" if activation == "relu" else None))
-        if fused is None and not (batch_norm and activation == "relu") and activation not in ("maxout", "identity"):
+            layers.append(nn.BatchNorm(width, activation=in_norm))
+        if not (fused or in_norm) and activation not in ("maxout", "identity"):
             layers.append(nn.Activation(activation))
         if dropout:
             layers.append(nn.Dropout(dropout, seed=_seed(seed, 1001 + i)))

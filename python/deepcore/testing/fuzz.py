@@ -39,12 +39,11 @@ import deepcore as dc
 from deepcore import _C, ops, random
 from deepcore.autograd import grad
 from deepcore.errors import Error
-from deepcore.tensor import Tensor
+from deepcore.tensor import DTYPES, Tensor
 from deepcore.testing.case import all_cases
 
 ALLOWED = (Error, TypeError, ValueError, IndexError, BufferError)  # BufferError is what DLPack asks for
 HANG_SECONDS = 120.0
-DTYPES = ("float32", "float64", "int32", "int64", "uint8", "bool")
 LARGEST = 9  # sizes of axes are drawn from 0..LARGEST
 
 # Not called with random arguments: they measure for seconds, or change the state that all later calls share.
