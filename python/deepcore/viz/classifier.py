@@ -51,8 +51,7 @@ def classifier_report(
     report.table(
         "Scores by class", _scores(truth, p.argmax(1), names), ("class", "precision", "recall", "F1", "images")
     )
-    report.text("Layers", "The net for one image, from input to output:")
-    report.table("Net", _layers(classifier), ("layer", "kind", "parameters"))
+    report.table("Layers", _layers(classifier), ("layer", "kind", "parameters"), "From the image to the output.")
     report.save(path)
 
 
