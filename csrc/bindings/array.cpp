@@ -104,17 +104,23 @@ Array from_numpy(py::array a) {
   return wrap(data, shape, strides, dtype, Device{}, readonly, holder(std::move(a)));
 }
 
+// Shape and strides in bytes, as Python wants them. Strides that nobody follows may wrap around.
+struct ByteLayout {
+  std::vector<py::ssize_t> shape, strides;
+  explicit ByteLayout(const Array& a) {
+    for (int d = 0; d < a.ndim(); ++d) {
+      shape.push_back(a.shape(d));
+      strides.push_back(wrapping_product(a.strides()[d], static_cast<int64_t>(itemsize(a.dtype()))));
+    }
+  }
+};
+
 py::array to_numpy(py::object self) {
   if (py::cast<const Array&>(self).device().kind != DeviceKind::cpu)
     self = py::cast(ops::to_device(py::cast<const Array&>(self), Device{}));
   const Array& a = py::cast<const Array&>(self);
-  std::vector<py::ssize_t> shape, strides;
-  const auto size = static_cast<py::ssize_t>(itemsize(a.dtype()));
-  for (int d = 0; d < a.ndim(); ++d) {
-    shape.push_back(a.shape(d));
-    strides.push_back(a.strides()[d] * size);
-  }
-  py::array result(py::dtype(numpy_code(a.dtype())), shape, strides, a.data(), self);
+  const ByteLayout layout(a);
+  py::array result(py::dtype(numpy_code(a.dtype())), layout.shape, layout.strides, a.data(), self);
   if (a.storage()->readonly()) result.attr("flags").attr("writeable") = false;
   return result;
 }
@@ -141,15 +147,10 @@ py::object item(const Array& a0) {
 py::buffer_info buffer(Array& a) {
   if (a.device().kind != DeviceKind::cpu)
     throw py::buffer_error(message("buffer: memory of ", a.device(), " has no buffer; use .numpy()"));
-  std::vector<py::ssize_t> shape, strides;
-  const auto size = static_cast<py::ssize_t>(itemsize(a.dtype()));
-  for (int d = 0; d < a.ndim(); ++d) {
-    shape.push_back(a.shape(d));
-    strides.push_back(a.strides()[d] * size);
-  }
+  const ByteLayout layout(a);
   static const char* formats[] = {"f", "d", "i", "q", "B", "?"};
-  return py::buffer_info(a.data(), size, formats[static_cast<int>(a.dtype())], a.ndim(), shape, strides,
-                         a.storage()->readonly());
+  return py::buffer_info(a.data(), static_cast<py::ssize_t>(itemsize(a.dtype())), formats[static_cast<int>(a.dtype())],
+                         a.ndim(), layout.shape, layout.strides, a.storage()->readonly());
 }
 
 // ---- DLPack ----
