@@ -387,7 +387,7 @@ def test_data_that_cannot_be_learnt() -> None:
 
 def test_labels_out_of_range() -> None:
     x = dc.ones((3, 4))
-    for labels in ([0, 1, 4], [-1, 0, 1], [0, 1, 2**40]):
+    for labels in ([0, 1, 4], [-1, 0, 1], [0, 1, 2**40], [0, 1, -(2**63)]):
         with pytest.raises(ArgumentError, match="label"):
             ops.softmax_cross_entropy(x, dc.tensor(labels))
     with pytest.raises(DtypeError):
@@ -398,6 +398,7 @@ def test_labels_out_of_range() -> None:
         lambda: ops.one_hot(dc.tensor([3]), 3),
         lambda: ops.embedding(x, dc.tensor([3])),
         lambda: ops.take(x, dc.tensor([-4])),
+        lambda: ops.take(x, dc.tensor([-(2**63)])),
     ):
         with pytest.raises(ArgumentError):
             call()

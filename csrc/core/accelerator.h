@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "core/allocator.h"
@@ -25,7 +26,8 @@ struct AcceleratorProperties {
 // Integers that a kernel is about to use as positions: see ops/range.h.
 struct RangeCheck {
   const char *op, *what, *place;
-  int64_t n, low, high, ignore;
+  int64_t n, low, high;
+  std::optional<int64_t> ignore;
   bool from_end;
 };
 

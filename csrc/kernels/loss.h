@@ -8,11 +8,14 @@
 
 namespace dc {
 
+// No checked label has this value: nothing is ignored.
+inline constexpr int64_t kNoLabel = INT64_MIN;
+
 template <class T>
 struct CrossEntropyShape {
   int64_t rows, c;
   T smoothing = T(0);
-  int64_t ignore_label = INT64_MIN;
+  int64_t ignore_label = kNoLabel;
 };
 
 template <class T>

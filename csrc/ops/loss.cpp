@@ -46,7 +46,7 @@ const T* pointer(const std::optional<Array>& a) {
 }
 
 // Labels as contiguous int64, each in [0, c) or equal to `ignore`.
-Array checked_labels(const char* op, const Array& labels, const Array& x, int64_t c, int64_t ignore) {
+Array checked_labels(const char* op, const Array& labels, const Array& x, int64_t c, std::optional<int64_t> ignore) {
   DC_CHECK(!is_floating(labels.dtype()) && labels.dtype() != DType::boolean, DtypeError, op,
            ": expected integer labels, got ", labels.dtype());
   DC_CHECK(labels.shape() == without_last(x.shape()), ShapeError, op, ": expected labels ", without_last(x.shape()),
@@ -98,7 +98,8 @@ std::pair<Array, Array> cross_entropy(const Array& x0, const Array& labels0, con
   const std::optional<Array> weights = class_values(op, weights0, x);
   return dispatch_float(op, x.dtype(), [&]<class T>(T) {
     Array loss(labels.shape(), x.dtype(), x.device()), lse(labels.shape(), x.dtype(), x.device());
-    const CrossEntropyShape<T> s{r.rows, r.c, static_cast<T>(options.smoothing), options.ignore_label};
+    const CrossEntropyShape<T> s{r.rows, r.c, static_cast<T>(options.smoothing),
+                                 options.ignore_label.value_or(kNoLabel)};
     if (r.rows > 0)
       kernels<T>(x.device())
           .loss->cross_entropy(s, x.data<T>(), labels.data<int64_t>(), pointer<T>(weights), loss.template data<T>(),
@@ -127,7 +128,8 @@ Array cross_entropy_grad(const Array& x0, const Array& labels0, const std::optio
   check_same_dtype(op, x, lse);
   return dispatch_float(op, x.dtype(), [&]<class T>(T) {
     Array gx(x.shape(), x.dtype(), x.device());
-    const CrossEntropyShape<T> s{r.rows, r.c, static_cast<T>(options.smoothing), options.ignore_label};
+    const CrossEntropyShape<T> s{r.rows, r.c, static_cast<T>(options.smoothing),
+                                 options.ignore_label.value_or(kNoLabel)};
     if (gx.size() > 0)
       kernels<T>(x.device())
           .loss->cross_entropy_grad(s, x.data<T>(), labels.data<int64_t>(), pointer<T>(weights), lse.data<T>(),

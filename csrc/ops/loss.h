@@ -15,7 +15,7 @@ Array log_softmax_grad(const Array& y, const Array& g);
 
 struct CrossEntropyOptions {
   double smoothing = 0;
-  int64_t ignore_label = INT64_MIN;
+  std::optional<int64_t> ignore_label;
 };
 
 // x (..., c), labels (...) of an integer type in [0, c) or ignore_label -> the loss of each row and its log-sum-exp.

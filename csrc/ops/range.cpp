@@ -18,7 +18,7 @@ Array in_range(const char* op, const char* what, const Array& values, const Rang
   const int64_t* v = values.data<int64_t>();
   bool negative = false;
   for (int64_t i = 0; i < n; ++i) {
-    DC_CHECK((v[i] >= r.low && v[i] < r.high) || v[i] == r.ignore, ArgumentError, op, ": expected ", what, " in [",
+    DC_CHECK((v[i] >= r.low && v[i] < r.high) || r.ignore == v[i], ArgumentError, op, ": expected ", what, " in [",
              r.low, ", ", r.high, "), got ", v[i], r.place, i);
     negative |= v[i] < 0;
   }

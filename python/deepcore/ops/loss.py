@@ -26,8 +26,6 @@ from deepcore.ops.reduce import logsumexp, mean
 from deepcore.ops.reduce import sum as sum_
 from deepcore.tensor import Tensor, arange, as_tensor
 
-NO_LABEL = -(1 << 63)
-
 
 @primitive
 def _softmax(x: _C.Array) -> _C.Array:
@@ -93,14 +91,20 @@ def _one_hot_like(labels: Tensor, x: Tensor) -> Tensor:
 
 
 def _cross_entropy(
-    x: _C.Array, labels: _C.Array, weights: _C.Array | None, *, smoothing: float, ignore_label: int, total: float | None
+    x: _C.Array,
+    labels: _C.Array,
+    weights: _C.Array | None,
+    *,
+    smoothing: float,
+    ignore_label: int | None,
+    total: float | None,
 ) -> tuple[_C.Array, _C.Array]:
     return _C.cross_entropy(x, labels, weights, smoothing, ignore_label, total)
 
 
 def _cross_entropy_grad(
     g: _C.Array, lse: _C.Array, needed: Sequence[bool], x: _C.Array, labels: _C.Array, weights: _C.Array | None,
-    *, smoothing: float, ignore_label: int, total: float | None,
+    *, smoothing: float, ignore_label: int | None, total: float | None,
 ) -> Sequence[_C.Array | None]:  # fmt: skip
     if len(needed) > 2 and needed[2]:
         raise ArgumentError("softmax_cross_entropy: class weights have no derivative")
@@ -109,15 +113,22 @@ def _cross_entropy_grad(
 
 
 def _cross_entropy_reference(
-    x: Tensor, labels: Tensor, weights: Tensor | None, *, smoothing: float, ignore_label: int, total: float | None
+    x: Tensor,
+    labels: Tensor,
+    weights: Tensor | None,
+    *,
+    smoothing: float,
+    ignore_label: int | None,
+    total: float | None,
 ) -> Tensor:
     c = x.shape[-1]
     target = _one_hot_like(labels, x) * (1.0 - smoothing) + smoothing / c
     if weights is not None:
         target = target * weights
-    counted = astype(labels != ignore_label, x.dtype)
     distance = logsumexp(x, -1, keepdims=True) - x
-    loss = sum_(target * distance, -1) * counted
+    loss = sum_(target * distance, -1)
+    if ignore_label is not None:
+        loss = loss * astype(labels != ignore_label, x.dtype)
     return loss if total is None else sum_(loss) * total
 
 
@@ -214,10 +225,7 @@ def softmax_cross_entropy(
                 # Labels out of range are for the kernel to refuse.
                 counted = float(class_weight.numpy().take(labels[kept], mode="clip").sum(dtype="float64"))
             counted = max(counted, 1e-30)
-        options: dict[str, Any] = {
-            "smoothing": float(label_smoothing),
-            "ignore_label": NO_LABEL if ignore_label is None else ignore_label,
-        }
+        options: dict[str, Any] = {"smoothing": float(label_smoothing), "ignore_label": ignore_label}
         if sample_weight is None and reduction in ("mean", "sum"):  # summed in the same pass
             scale = 1.0 if reduction == "sum" else 1.0 / (counted or max(target.size, 1))
             result: Tensor = _cross_entropy_op(x, target, class_weight, total=scale, **options)
