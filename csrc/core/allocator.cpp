@@ -37,7 +37,17 @@ void* CpuAllocator::allocate(size_t bytes) {
   return p;
 }
 
-void CpuAllocator::release(void* p, size_t) { std::free(p); }
+void CpuAllocator::release(void* p, size_t bytes) {
+  unpoison(p, bytes);
+  std::free(p);
+}
+
+void CpuAllocator::hand_out(void* p, size_t bytes, size_t block) {
+  unpoison(p, bytes);
+  poison(static_cast<char*>(p) + bytes, block - bytes);
+}
+
+void CpuAllocator::take_back(void* p, size_t block) { poison(p, block); }
 
 size_t CachingPool::size_class(size_t bytes) {
   if (bytes <= 512) return std::max<size_t>((bytes + 63) / 64 * 64, 64);
@@ -60,7 +70,7 @@ void* CachingPool::allocate(size_t bytes) {
     p = raw_->allocate(size);
     if (!p) {
       for (auto& [block, list] : free_)
-        for (void* q : list) give_back(q, block);
+        for (void* q : list) raw_->release(q, block);
       free_.clear();
       statistics_.cached = 0;
       p = raw_->allocate(size);
@@ -70,10 +80,7 @@ void* CachingPool::allocate(size_t bytes) {
   }
   statistics_.current += size;
   statistics_.peak = std::max(statistics_.peak, statistics_.current);
-  if (device_.kind == DeviceKind::cpu) {
-    unpoison(p, bytes);
-    poison(static_cast<char*>(p) + bytes, size - bytes);
-  }
+  raw_->hand_out(p, bytes, size);
   return p;
 }
 
@@ -82,23 +89,18 @@ void CachingPool::release(void* p, size_t bytes) {
   std::lock_guard lock(mutex_);
   statistics_.current -= size;
   if (statistics_.cached + size > cache_limit_) {
-    give_back(p, size);
+    raw_->release(p, size);
     return;
   }
-  if (device_.kind == DeviceKind::cpu) poison(p, size);
+  raw_->take_back(p, size);
   free_[size].push_back(p);
   statistics_.cached += size;
-}
-
-void CachingPool::give_back(void* p, size_t size) {
-  if (device_.kind == DeviceKind::cpu) unpoison(p, size);
-  raw_->release(p, size);
 }
 
 void CachingPool::empty_cache() {
   std::lock_guard lock(mutex_);
   for (auto& [size, list] : free_)
-    for (void* p : list) give_back(p, size);
+    for (void* p : list) raw_->release(p, size);
   free_.clear();
   statistics_.cached = 0;
 }

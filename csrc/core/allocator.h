@@ -16,6 +16,9 @@ class RawAllocator {
   virtual ~RawAllocator() = default;
   virtual void* allocate(size_t bytes) = 0;  // null when memory is out
   virtual void release(void* p, size_t bytes) = 0;
+  // A kept block of `block` bytes goes out for `bytes`, or comes back: checked builds mark what is off limits.
+  virtual void hand_out(void* p, size_t bytes, size_t block) = 0;
+  virtual void take_back(void* p, size_t block) = 0;
 };
 
 // 64-byte aligned; blocks of 2 MiB and more are aligned to and advised as huge pages.
@@ -23,6 +26,8 @@ class CpuAllocator final : public RawAllocator {
  public:
   void* allocate(size_t bytes) override;
   void release(void* p, size_t bytes) override;
+  void hand_out(void* p, size_t bytes, size_t block) override;
+  void take_back(void* p, size_t block) override;
 };
 
 struct MemoryStatistics {
@@ -48,8 +53,6 @@ class CachingPool {
   std::mutex& mutex() { return mutex_; }  // for the handlers of fork
 
  private:
-  void give_back(void* p, size_t size);
-
   Device device_;
   std::unique_ptr<RawAllocator> raw_;
   mutable std::mutex mutex_;

@@ -11,7 +11,9 @@ inline constexpr Unsupported unsupported{};
 
 // A pointer to a kernel that cannot be left out of a table by accident: it has no default
 // constructor, so an entry forgotten by a back end does not compile. A kernel that a back end
-// lacks is written `unsupported`; csrc/ops turns a call of it into a DeviceError.
+// lacks is written `unsupported`: a call of it raises DeviceError.
+[[noreturn]] void missing_kernel();  // each extension module has its own
+
 template <class Signature>
 struct Kernel;
 
@@ -20,9 +22,9 @@ struct Kernel<R(A...)> {
   using Function = R (*)(A...);
   Function function;
   consteval Kernel(Function f) : function(f) {}  // NOLINT: implicit by design
-  consteval Kernel(Unsupported) : function(nullptr) {}
+  consteval Kernel(Unsupported) : function(&missing) {}
   R operator()(A... arguments) const { return function(arguments...); }
-  explicit operator bool() const { return function != nullptr; }
+  [[noreturn]] static R missing(A...) { missing_kernel(); }
 };
 
 }  // namespace dc

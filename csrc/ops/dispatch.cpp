@@ -19,6 +19,8 @@ const KernelTable<double>& kernels<double>(Device device) {
   return device.kind == DeviceKind::cpu ? cpu_table_f64() : accelerator_of(device).table_f64();
 }
 
+void missing_kernel() { throw DeviceError("this device has no kernel for the operation"); }
+
 void check_same_device(const char* op, const Array& a, const Array& b) {
   DC_CHECK(a.device() == b.device(), DeviceError, op, ": expected one device, got ", a.device(), " and ", b.device());
 }

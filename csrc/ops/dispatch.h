@@ -24,12 +24,6 @@ auto dispatch_float(const char* op, DType dtype, const F& f) {
   }
 }
 
-template <class K>
-const K& require(const K& kernel, const char* op, Device device) {
-  DC_CHECK(static_cast<bool>(kernel), DeviceError, op, ": no kernel for device ", device);
-  return kernel;
-}
-
 void check_same_device(const char* op, const Array& a, const Array& b);
 void check_same_dtype(const char* op, const Array& a, const Array& b);
 

@@ -45,9 +45,7 @@ Array resize(const Array& x0, const Dims& size, Resize mode) {
   const Array x = contiguous(x0);
   return dispatch_float("resize", x.dtype(), [&]<class T>(T) {
     Array y({s.n, s.p, s.q, s.c}, x.dtype(), x.device());
-    if (y.size() > 0)
-      require(kernels<T>(x.device()).image->resize, "resize", x.device())(s, x.data<T>(), y.template data<T>(),
-                                                                          context(x.device()));
+    if (y.size() > 0) kernels<T>(x.device()).image->resize(s, x.data<T>(), y.template data<T>(), context(x.device()));
     return y;
   });
 }
@@ -61,8 +59,7 @@ Array resize_grad(const Array& g0, const Dims& shape, Resize mode) {
   return dispatch_float("resize_grad", g.dtype(), [&]<class T>(T) {
     Array gx(shape, g.dtype(), g.device());
     if (gx.size() > 0)
-      require(kernels<T>(g.device()).image->resize_grad, "resize_grad", g.device())(
-          s, g.data<T>(), gx.template data<T>(), context(g.device()));
+      kernels<T>(g.device()).image->resize_grad(s, g.data<T>(), gx.template data<T>(), context(g.device()));
     return gx;
   });
 }
@@ -73,8 +70,8 @@ Array grid_sample(const Array& x0, const Array& grid0, bool border, bool align_c
   return dispatch_float("grid_sample", x.dtype(), [&]<class T>(T) {
     Array y({s.n, s.p, s.q, s.c}, x.dtype(), x.device());
     if (y.size() > 0)
-      require(kernels<T>(x.device()).image->grid_sample, "grid_sample", x.device())(
-          s, x.data<T>(), grid.data<T>(), y.template data<T>(), context(x.device()));
+      kernels<T>(x.device())
+          .image->grid_sample(s, x.data<T>(), grid.data<T>(), y.template data<T>(), context(x.device()));
     return y;
   });
 }
@@ -93,9 +90,9 @@ std::pair<std::optional<Array>, std::optional<Array>> grid_sample_grad(const Arr
   if (need_x) gx.emplace(x.shape(), x.dtype(), x.device());
   if (need_grid) ggrid.emplace(grid.shape(), x.dtype(), x.device());
   dispatch_float(op, x.dtype(), [&]<class T>(T) {
-    require(kernels<T>(x.device()).image->grid_sample_grad, op, x.device())(
-        s, x.data<T>(), grid.data<T>(), g.data<T>(), gx ? gx->data<T>() : nullptr, ggrid ? ggrid->data<T>() : nullptr,
-        context(x.device()));
+    kernels<T>(x.device())
+        .image->grid_sample_grad(s, x.data<T>(), grid.data<T>(), g.data<T>(), gx ? gx->data<T>() : nullptr,
+                                 ggrid ? ggrid->data<T>() : nullptr, context(x.device()));
   });
   return {gx, ggrid};
 }
@@ -140,11 +137,11 @@ Array augment(const Array& x0, const Array& rows0, const std::optional<Array>& i
     const ImageKernels<T>& kernel = *kernels<T>(device).image;
     const int64_t* id = ids ? ids->data<int64_t>() : nullptr;
     if (x.dtype() == DType::uint8)
-      require(kernel.augment_bytes, op, device)(s, x.data<uint8_t>(), rows.data<int64_t>(), id, gain.data<T>(),
-                                                bias.data<T>(), y.template data<T>(), context(device));
+      kernel.augment_bytes(s, x.data<uint8_t>(), rows.data<int64_t>(), id, gain.data<T>(), bias.data<T>(),
+                           y.template data<T>(), context(device));
     else
-      require(kernel.augment, op, device)(s, x.data<T>(), rows.data<int64_t>(), id, gain.data<T>(), bias.data<T>(),
-                                          y.template data<T>(), context(device));
+      kernel.augment(s, x.data<T>(), rows.data<int64_t>(), id, gain.data<T>(), bias.data<T>(), y.template data<T>(),
+                     context(device));
     return y;
   });
 }
@@ -161,9 +158,9 @@ Array mixup(const Array& x0, const Array& weight0, const Array& partner0) {
   return dispatch_float("mixup", x.dtype(), [&]<class T>(T) {
     Array y(x.shape(), x.dtype(), x.device());
     if (y.size() > 0)
-      require(kernels<T>(x.device()).image->mixup, "mixup", x.device())(
-          x.shape(0), x.size() / x.shape(0), weight.data<T>(), partner.data<int64_t>(), x.data<T>(),
-          y.template data<T>(), context(x.device()));
+      kernels<T>(x.device())
+          .image->mixup(x.shape(0), x.size() / x.shape(0), weight.data<T>(), partner.data<int64_t>(), x.data<T>(),
+                        y.template data<T>(), context(x.device()));
     return y;
   });
 }

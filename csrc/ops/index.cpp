@@ -66,9 +66,9 @@ Array take(const Array& x0, const Array& index0, int64_t axis0) {
   return dispatch_bits("take", x.dtype(), [&]<class T>(T) {
     Array y(taken_shape(x.shape(), index.shape(), axis), x.dtype(), x.device());
     if (y.size() > 0)
-      require(kernels<T>(x.device()).index->take, "take", x.device())(s, index.size(), static_cast<const T*>(x.data()),
-                                                                      index.data<int64_t>(), static_cast<T*>(y.data()),
-                                                                      context(x.device()));
+      kernels<T>(x.device())
+          .index->take(s, index.size(), static_cast<const T*>(x.data()), index.data<int64_t>(),
+                       static_cast<T*>(y.data()), context(x.device()));
     return y;
   });
 }
@@ -89,9 +89,9 @@ Array take_grad(const Array& g0, const Array& index0, int64_t size, int64_t axis
   return dispatch_float("take_grad", g.dtype(), [&]<class T>(T) {
     Array gx(shape, g.dtype(), g.device());
     if (gx.size() > 0)
-      require(kernels<T>(g.device()).index->take_grad, "take_grad", g.device())(
-          split(shape, axis), index.size(), g.data<T>(), index.data<int64_t>(), gx.template data<T>(),
-          context(g.device()));
+      kernels<T>(g.device())
+          .index->take_grad(split(shape, axis), index.size(), g.data<T>(), index.data<int64_t>(), gx.template data<T>(),
+                            context(g.device()));
     return gx;
   });
 }
@@ -107,9 +107,9 @@ Array take_along(const Array& x0, const Array& index0, int64_t axis0) {
   return dispatch_bits("take_along", x.dtype(), [&]<class T>(T) {
     Array y(index.shape(), x.dtype(), x.device());
     if (y.size() > 0)
-      require(kernels<T>(x.device()).index->take_along, "take_along", x.device())(
-          s, index.shape(axis), static_cast<const T*>(x.data()), index.data<int64_t>(), static_cast<T*>(y.data()),
-          context(x.device()));
+      kernels<T>(x.device())
+          .index->take_along(s, index.shape(axis), static_cast<const T*>(x.data()), index.data<int64_t>(),
+                             static_cast<T*>(y.data()), context(x.device()));
     return y;
   });
 }
@@ -125,9 +125,9 @@ Array take_along_grad(const Array& g0, const Array& index0, int64_t size, int64_
   return dispatch_float("take_along_grad", g.dtype(), [&]<class T>(T) {
     Array gx(shape, g.dtype(), g.device());
     if (gx.size() > 0)
-      require(kernels<T>(g.device()).index->take_along_grad, "take_along_grad", g.device())(
-          split(shape, axis), index.shape(axis), g.data<T>(), index.data<int64_t>(), gx.template data<T>(),
-          context(g.device()));
+      kernels<T>(g.device())
+          .index->take_along_grad(split(shape, axis), index.shape(axis), g.data<T>(), index.data<int64_t>(),
+                                  gx.template data<T>(), context(g.device()));
     return gx;
   });
 }
@@ -142,9 +142,9 @@ Array one_hot(const Array& index0, int64_t c, double on, double off, DType dtype
   return dispatch_float("one_hot", dtype, [&]<class T>(T) {
     Array y(shape, dtype, index.device());
     if (y.size() > 0)
-      require(kernels<T>(index.device()).index->one_hot, "one_hot", index.device())(
-          index.size(), c, static_cast<T>(on), static_cast<T>(off), index.data<int64_t>(), y.template data<T>(),
-          context(index.device()));
+      kernels<T>(index.device())
+          .index->one_hot(index.size(), c, static_cast<T>(on), static_cast<T>(off), index.data<int64_t>(),
+                          y.template data<T>(), context(index.device()));
     return y;
   });
 }
@@ -169,8 +169,7 @@ Array arg_extreme(const char* op, const Array& x0, int64_t axis0, bool keepdims,
   return dispatch_float(op, x.dtype(), [&]<class T>(T) {
     Array index(shape, DType::int64, x.device());
     if (index.size() > 0)
-      require(pick(*kernels<T>(x.device()).index), op, x.device())(s, x.data<T>(), index.template data<int64_t>(),
-                                                                   context(x.device()));
+      pick (*kernels<T>(x.device()).index)(s, x.data<T>(), index.template data<int64_t>(), context(x.device()));
     return index;
   });
 }
@@ -195,9 +194,9 @@ std::pair<Array, Array> top_k(const Array& x0, int64_t k, bool descending) {
   return dispatch_float("top_k", x.dtype(), [&]<class T>(T) -> std::pair<Array, Array> {
     Array values(shape, x.dtype(), x.device()), index(shape, DType::int64, x.device());
     if (values.size() > 0)
-      require(kernels<T>(x.device()).index->top_k, "top_k", x.device())(
-          x.size() / n, n, k, descending, x.data<T>(), values.template data<T>(), index.template data<int64_t>(),
-          context(x.device()));
+      kernels<T>(x.device())
+          .index->top_k(x.size() / n, n, k, descending, x.data<T>(), values.template data<T>(),
+                        index.template data<int64_t>(), context(x.device()));
     return {values, index};
   });
 }
@@ -213,8 +212,8 @@ Array cumsum(const Array& x0, int64_t axis0, bool reverse) {
   return dispatch_float("cumsum", x.dtype(), [&]<class T>(T) {
     Array y(x.shape(), x.dtype(), x.device());
     if (y.size() > 0)
-      require(kernels<T>(x.device()).index->cumsum, "cumsum", x.device())(split(x.shape(), axis), reverse, x.data<T>(),
-                                                                          y.template data<T>(), context(x.device()));
+      kernels<T>(x.device())
+          .index->cumsum(split(x.shape(), axis), reverse, x.data<T>(), y.template data<T>(), context(x.device()));
     return y;
   });
 }

@@ -74,13 +74,11 @@ std::tuple<Array, Array, Array> batch_norm(const Array& x0, const std::optional<
     Array y(x.shape(), x.dtype(), device), mean({c}, x.dtype(), device), rstd({c}, x.dtype(), device);
     Array variance({c}, x.dtype(), device);
     if (y.size() > 0) {
-      require(kernel.slab, "batch_norm", device)(s, static_cast<T>(epsilon), x.data<T>(), pointer<T>(gamma),
-                                                 pointer<T>(beta), y.template data<T>(), mean.template data<T>(),
-                                                 rstd.template data<T>(), variance.template data<T>(), context(device));
+      kernel.slab(s, static_cast<T>(epsilon), x.data<T>(), pointer<T>(gamma), pointer<T>(beta), y.template data<T>(),
+                  mean.template data<T>(), rstd.template data<T>(), variance.template data<T>(), context(device));
       if (rm) {
-        require(kernel.update_running, "batch_norm", device)(c, s.rows, static_cast<T>(momentum),
-                                                             mean.template data<T>(), variance.template data<T>(),
-                                                             rm->template data<T>(), rv->template data<T>());
+        kernel.update_running(c, s.rows, static_cast<T>(momentum), mean.template data<T>(), variance.template data<T>(),
+                              rm->template data<T>(), rv->template data<T>());
         rm->storage()->touch();
         rv->storage()->touch();
       }
@@ -104,9 +102,9 @@ std::tuple<Array, Array, Array> group_norm(const Array& x0, const std::optional<
     Array y(x.shape(), x.dtype(), device);
     Array mean({s.slabs, groups}, x.dtype(), device), rstd({s.slabs, groups}, x.dtype(), device);
     if (y.size() > 0)
-      require(kernels<T>(device).norm->slab, "group_norm", device)(
-          s, static_cast<T>(epsilon), x.data<T>(), pointer<T>(gamma), pointer<T>(beta), y.template data<T>(),
-          mean.template data<T>(), rstd.template data<T>(), nullptr, context(device));
+      kernels<T>(device).norm->slab(s, static_cast<T>(epsilon), x.data<T>(), pointer<T>(gamma), pointer<T>(beta),
+                                    y.template data<T>(), mean.template data<T>(), rstd.template data<T>(), nullptr,
+                                    context(device));
     return {y, mean, rstd};
   });
 }
@@ -135,9 +133,9 @@ Grads slab_norm_grad(const Array& x0, const Array& g0, const Array& mean, const 
     gbeta.emplace(Dims{s.c}, x.dtype(), x.device());
   }
   dispatch_float(op, x.dtype(), [&]<class T>(T) {
-    require(kernels<T>(x.device()).norm->slab_grad, op, x.device())(
-        s, x.data<T>(), g.data<T>(), mean.data<T>(), rstd.data<T>(), pointer<T>(gamma), pointer<T>(beta),
-        pointer<T>(gx), pointer<T>(ggamma), pointer<T>(gbeta), context(x.device()));
+    kernels<T>(x.device())
+        .norm->slab_grad(s, x.data<T>(), g.data<T>(), mean.data<T>(), rstd.data<T>(), pointer<T>(gamma),
+                         pointer<T>(beta), pointer<T>(gx), pointer<T>(ggamma), pointer<T>(gbeta), context(x.device()));
   });
   return {gx, ggamma, gbeta};
 }
@@ -175,9 +173,9 @@ std::tuple<Array, Array, Array> layer_norm(const Array& x0, const std::optional<
     const Device device = x.device();
     Array y(x.shape(), x.dtype(), device), mean(r.lead, x.dtype(), device), rstd(r.lead, x.dtype(), device);
     if (y.size() > 0)
-      require(kernels<T>(device).norm->row, "layer_norm", device)(
-          r.rows, r.c, static_cast<T>(epsilon), x.data<T>(), pointer<T>(gamma), pointer<T>(beta), y.template data<T>(),
-          mean.template data<T>(), rstd.template data<T>(), context(device));
+      kernels<T>(device).norm->row(r.rows, r.c, static_cast<T>(epsilon), x.data<T>(), pointer<T>(gamma),
+                                   pointer<T>(beta), y.template data<T>(), mean.template data<T>(),
+                                   rstd.template data<T>(), context(device));
     return {y, mean, rstd};
   });
 }
@@ -200,9 +198,9 @@ Grads layer_norm_grad(const Array& x0, const Array& g0, const Array& mean, const
     gbeta.emplace(r.tail, x.dtype(), x.device());
   }
   dispatch_float(op, x.dtype(), [&]<class T>(T) {
-    require(kernels<T>(x.device()).norm->row_grad, op, x.device())(
-        r.rows, r.c, x.data<T>(), g.data<T>(), mean.data<T>(), rstd.data<T>(), pointer<T>(gamma), pointer<T>(gx),
-        pointer<T>(ggamma), pointer<T>(gbeta), context(x.device()));
+    kernels<T>(x.device())
+        .norm->row_grad(r.rows, r.c, x.data<T>(), g.data<T>(), mean.data<T>(), rstd.data<T>(), pointer<T>(gamma),
+                        pointer<T>(gx), pointer<T>(ggamma), pointer<T>(gbeta), context(x.device()));
   });
   return {gx, ggamma, gbeta};
 }
@@ -217,9 +215,9 @@ Array scale_shift(const Array& x0, const Array& scale0, const Array& shift0, boo
   return dispatch_float(op, x.dtype(), [&]<class T>(T) {
     Array y(x.shape(), x.dtype(), x.device());
     if (y.size() > 0)
-      require(kernels<T>(x.device()).norm->slab_apply, op, x.device())(
-          {1, x.size() / c, c, c, relu}, x.data<T>(), mean.data<T>(), rstd.data<T>(), scale.data<T>(), shift.data<T>(),
-          y.template data<T>(), context(x.device()));
+      kernels<T>(x.device())
+          .norm->slab_apply({1, x.size() / c, c, c, relu}, x.data<T>(), mean.data<T>(), rstd.data<T>(), scale.data<T>(),
+                            shift.data<T>(), y.template data<T>(), context(x.device()));
     return y;
   });
 }

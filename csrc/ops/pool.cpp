@@ -92,11 +92,9 @@ Array pool_max(const Array& x0, const PoolOptions& options, Array* index) {
     const PoolKernels<T>& kernel = *kernels<T>(device).pool;
     if (y.size() == 0) return y;
     if (index_type(s) == DType::uint8)
-      require(kernel.max, "max_pool", device)(s, x.data<T>(), y.template data<T>(),
-                                              index ? index->data<uint8_t>() : nullptr, context(device));
+      kernel.max(s, x.data<T>(), y.template data<T>(), index ? index->data<uint8_t>() : nullptr, context(device));
     else
-      require(kernel.max_wide, "max_pool", device)(s, x.data<T>(), y.template data<T>(),
-                                                   index ? index->data<int32_t>() : nullptr, context(device));
+      kernel.max_wide(s, x.data<T>(), y.template data<T>(), index ? index->data<int32_t>() : nullptr, context(device));
     return y;
   });
 }
@@ -122,11 +120,9 @@ Array pool_scatter(const Array& g0, const Array& index0, const Dims& shape, cons
     const PoolKernels<T>& kernel = *kernels<T>(device).pool;
     if (gx.size() == 0) return gx;
     if (index.dtype() == DType::uint8)
-      require(kernel.scatter, "pool_scatter", device)(s, g.data<T>(), index.data<uint8_t>(), gx.template data<T>(),
-                                                      context(device));
+      kernel.scatter(s, g.data<T>(), index.data<uint8_t>(), gx.template data<T>(), context(device));
     else
-      require(kernel.scatter_wide, "pool_scatter", device)(s, g.data<T>(), index.data<int32_t>(), gx.template data<T>(),
-                                                           context(device));
+      kernel.scatter_wide(s, g.data<T>(), index.data<int32_t>(), gx.template data<T>(), context(device));
     return gx;
   });
 }
@@ -141,11 +137,9 @@ Array pool_gather(const Array& x0, const Array& index0, const PoolOptions& optio
     const PoolKernels<T>& kernel = *kernels<T>(device).pool;
     if (y.size() == 0) return y;
     if (index.dtype() == DType::uint8)
-      require(kernel.gather, "pool_gather", device)(s, x.data<T>(), index.data<uint8_t>(), y.template data<T>(),
-                                                    context(device));
+      kernel.gather(s, x.data<T>(), index.data<uint8_t>(), y.template data<T>(), context(device));
     else
-      require(kernel.gather_wide, "pool_gather", device)(s, x.data<T>(), index.data<int32_t>(), y.template data<T>(),
-                                                         context(device));
+      kernel.gather_wide(s, x.data<T>(), index.data<int32_t>(), y.template data<T>(), context(device));
     return y;
   });
 }
@@ -157,9 +151,7 @@ Array average_pool(const Array& x0, const PoolOptions& options, PoolDivisor divi
   return dispatch_float("average_pool", x.dtype(), [&]<class T>(T) {
     const Device device = x.device();
     Array y({s.n, s.p, s.q, s.c}, x.dtype(), device);
-    if (y.size() > 0)
-      require(kernels<T>(device).pool->average, "average_pool", device)(s, x.data<T>(), y.template data<T>(),
-                                                                        context(device));
+    if (y.size() > 0) kernels<T>(device).pool->average(s, x.data<T>(), y.template data<T>(), context(device));
     return y;
   });
 }
@@ -172,9 +164,7 @@ Array average_pool_grad(const Array& g0, const Dims& shape, const PoolOptions& o
   return dispatch_float("average_pool_grad", g.dtype(), [&]<class T>(T) {
     const Device device = g.device();
     Array gx(shape, g.dtype(), device);
-    if (gx.size() > 0)
-      require(kernels<T>(device).pool->average_grad, "average_pool_grad", device)(s, g.data<T>(), gx.template data<T>(),
-                                                                                  context(device));
+    if (gx.size() > 0) kernels<T>(device).pool->average_grad(s, g.data<T>(), gx.template data<T>(), context(device));
     return gx;
   });
 }

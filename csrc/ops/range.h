@@ -7,10 +7,10 @@
 namespace dc::ops {
 
 struct Range {
-  int64_t low, high;              // values in [low, high)
-  bool from_end = false;          // negative values count from `high`: low is -high
-  std::optional<int64_t> ignore;  // let through as it is
-  const char* place = " at ";     // before the position of an offender
+  int64_t low, high;                             // values in [low, high)
+  bool from_end = false;                         // negative values count from `high`: low is -high
+  std::optional<int64_t> ignore = std::nullopt;  // let through as it is
+  const char* place = " at ";                    // before the position of an offender
 };
 
 // values (contiguous int64) with negative ones made positive where they count from the end. ArgumentError for a value

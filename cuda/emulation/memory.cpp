@@ -44,6 +44,13 @@ void free_device(void* memory) {
 
 void poison_device(void* memory, size_t bytes) { std::memset(memory, 0xFF, bytes); }
 
+void limit_device(void* memory, size_t bytes) {
+  if (!observer) return;
+  const std::lock_guard<std::mutex> hold(device_lock());
+  observer->remove_region(memory);
+  observer->add_region(memory, bytes, MemoryKind::global);
+}
+
 void fail_misaligned(const void* address, size_t bytes, const Place& place) {
   fail("an access of " + std::to_string(bytes) + " bytes at an address that is " +
            std::to_string(reinterpret_cast<uintptr_t>(address) % bytes) + " past a multiple of " +

@@ -20,6 +20,8 @@ void* allocate_device(size_t bytes);
 void free_device(void* memory);
 // Makes memory that a caching allocator hands out again look fresh.
 void poison_device(void* memory, size_t bytes);
+// From now on only the first `bytes` bytes of this allocation may be accessed; the access hooks see to it.
+void limit_device(void* memory, size_t bytes);
 
 [[noreturn]] void fail_misaligned(const void* address, size_t bytes, const Place& place);
 // One access of 8 or 16 bytes in builds with access hooks, which would otherwise see its elements.

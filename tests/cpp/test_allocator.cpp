@@ -30,6 +30,8 @@ class Counting final : public RawAllocator {
     --blocks_;
     inner_.release(p, bytes);
   }
+  void hand_out(void* p, size_t bytes, size_t block) override { inner_.hand_out(p, bytes, block); }
+  void take_back(void* p, size_t block) override { inner_.take_back(p, block); }
 
  private:
   CpuAllocator inner_;

@@ -1,0 +1,265 @@
+// runtime/gpu.h over the emulated device.
+//   DEEPCORE_EMULATE_DEVICES   number of devices (default 2)
+//   DEEPCORE_EMULATE_MEMORY    bytes of each (default 16 GiB)
+#include <cstdlib>
+#include <cstring>
+#include <map>
+
+#include "emulation/launch.h"
+#include "emulation/limits.h"
+#include "emulation/memory.h"
+#include "emulation/runtime/faults.h"
+#include "emulation/runtime/stream.h"
+#include "runtime/gpu.h"
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
+namespace dc::emulation {
+
+namespace {
+
+constexpr int kDevices = 2;
+
+uint64_t number_from(const char* name, uint64_t otherwise) {
+  const char* text = std::getenv(name);
+  if (!text || !*text) return otherwise;
+  char* end = nullptr;
+  const uint64_t value = std::strtoull(text, &end, 10);
+  return *end ? otherwise : value;
+}
+
+int devices() {
+  static const int n = static_cast<int>(number_from("DEEPCORE_EMULATE_DEVICES", kDevices));
+  return n;
+}
+uint64_t memory_limit() {
+  static const uint64_t bytes = number_from("DEEPCORE_EMULATE_MEMORY", kDeviceMemory);
+  return bytes;
+}
+
+struct Accounts {
+  std::map<void*, size_t> sizes;  // of device memory that is really there
+  std::map<int, uint64_t> used;   // by device
+  uint64_t allocations = 0, live = 0;
+  int64_t skip = 0, failing = 0;
+};
+Accounts& accounts() {
+  static auto* const instance = new Accounts;
+  return *instance;
+}
+
+bool fails_now() {
+  Accounts& a = accounts();
+  ++a.allocations;
+  if (a.failing == 0) return false;
+  if (a.skip > 0) {
+    --a.skip;
+    return false;
+  }
+  --a.failing;
+  return true;
+}
+
+void free_now(int device, void* p) {
+  Accounts& a = accounts();
+  a.used[device] -= a.sizes[p];
+  a.sizes.erase(p);
+  free_device(p);
+}
+
+EmulatedStream& stream_of(void* handle) { return *static_cast<EmulatedStream*>(handle); }
+
+}  // namespace
+
+void fail_allocations(int64_t skip, int64_t count) {
+  const std::lock_guard hold(runtime_lock());
+  accounts().skip = skip;
+  accounts().failing = count;
+}
+uint64_t allocations() { return accounts().allocations; }
+uint64_t live_allocations() { return accounts().live; }
+
+}  // namespace dc::emulation
+
+namespace dc::gpu {
+
+using emulation::accounts;
+using emulation::drain;
+using emulation::EmulatedEvent;
+using emulation::EmulatedGraph;
+using emulation::EmulatedStream;
+using emulation::push;
+using emulation::runtime_lock;
+using emulation::stream_of;
+
+bool emulated() { return true; }
+int device_count() { return emulation::devices(); }
+std::string reason() {
+  return device_count() > 0 ? "" : "no CUDA device: DEEPCORE_EMULATE_DEVICES=0 leaves the emulation without one";
+}
+AcceleratorProperties properties(int) {
+  return {"emulated device (for tests)", 9, 0, static_cast<int>(emulation::kMultiprocessors),
+          static_cast<size_t>(emulation::memory_limit())};
+}
+
+void* allocate(int device, void* stream, size_t bytes) {
+  const std::lock_guard hold(runtime_lock());
+  if (emulation::fails_now()) return nullptr;
+  auto& a = accounts();
+  if (a.used[device] + bytes > emulation::memory_limit()) {
+    // Frees may be waiting in the stream. Its errors are for whoever waits for results.
+    EmulatedStream& s = stream_of(stream);
+    if (s.capturing || !drain(s, s.pushed)) return nullptr;
+    if (a.used[device] + bytes > emulation::memory_limit()) return nullptr;
+  }
+  void* p = emulation::allocate_device(bytes);
+  if (!p) return nullptr;
+  a.sizes[p] = bytes;
+  a.used[device] += bytes;
+  ++a.live;
+  return p;
+}
+
+void release(int device, void* stream, void* p) {
+  const std::lock_guard hold(runtime_lock());
+  --accounts().live;
+  EmulatedStream& s = stream_of(stream);
+  if (s.capturing) return;  // a graph's memory is used at each of its launches: it stays
+  push(s, [device, p] {
+    emulation::free_now(device, p);
+    return Status{};
+  });
+}
+
+void hand_out(int, void* stream, void* p, size_t bytes, size_t block) {
+  const std::lock_guard hold(runtime_lock());
+  push(stream_of(stream), [p, bytes, block] {
+#if defined(__SANITIZE_ADDRESS__)
+    __asan_unpoison_memory_region(p, block);
+#endif
+    emulation::poison_device(p, block);
+    emulation::limit_device(p, bytes);
+#if defined(__SANITIZE_ADDRESS__)
+    __asan_poison_memory_region(static_cast<char*>(p) + bytes, block - bytes);
+#endif
+    return Status{};
+  });
+}
+
+void take_back(int, void* stream, void* p, size_t block) {
+  const std::lock_guard hold(runtime_lock());
+  push(stream_of(stream), [p, block] {
+    emulation::limit_device(p, 0);
+#if defined(__SANITIZE_ADDRESS__)
+    __asan_poison_memory_region(p, block);
+#else
+    (void)block;
+#endif
+    return Status{};
+  });
+}
+
+void* allocate_pinned(size_t bytes) {
+  const std::lock_guard hold(runtime_lock());
+  if (emulation::fails_now()) return nullptr;
+  void* p = std::malloc(bytes);
+  if (p) ++accounts().live;
+  return p;
+}
+void release_pinned(void* p) {
+  const std::lock_guard hold(runtime_lock());
+  --accounts().live;
+  std::free(p);
+}
+
+Status copy(int, void* stream, void* to, const void* from, size_t bytes, Direction) {
+  const std::lock_guard hold(runtime_lock());
+  push(stream_of(stream), [to, from, bytes] {
+    std::memcpy(to, from, bytes);
+    return Status{};
+  });
+  return {};
+}
+
+Status copy_peer(int, void* to, int, const void* from, size_t bytes, void* stream) {
+  return copy(0, stream, to, from, bytes, Direction::on_device);
+}
+
+void* make_stream(int device) {
+  const std::lock_guard hold(runtime_lock());
+  emulation::install_streams();
+  auto* stream = new EmulatedStream;
+  stream->device = device;
+  return stream;
+}
+
+Status synchronize(int, void* stream) {
+  const std::lock_guard hold(runtime_lock());
+  EmulatedStream& s = stream_of(stream);
+  if (s.capturing) return emulation::failure("waiting for a stream that is being captured");
+  return drain(s, s.pushed);
+}
+
+void* make_event(int) { return new EmulatedEvent; }
+void destroy_event(int, void* event) { delete static_cast<EmulatedEvent*>(event); }
+
+Status record(int, void* event, void* stream) {
+  const std::lock_guard hold(runtime_lock());
+  EmulatedStream& s = stream_of(stream);
+  *static_cast<EmulatedEvent*>(event) = {&s, s.pushed};
+  return {};
+}
+
+Status wait(int, void* stream, void* event) {
+  const std::lock_guard hold(runtime_lock());
+  const EmulatedEvent recorded = *static_cast<EmulatedEvent*>(event);
+  if (recorded.stream)
+    push(stream_of(stream), [recorded] { return drain(*recorded.stream, recorded.ticket); });
+  return {};
+}
+
+Status synchronize_event(int, void* event) {
+  const std::lock_guard hold(runtime_lock());
+  const EmulatedEvent& e = *static_cast<EmulatedEvent*>(event);
+  return e.stream ? drain(*e.stream, e.ticket) : Status{};
+}
+
+Status begin_capture(int, void* stream) {
+  const std::lock_guard hold(runtime_lock());
+  EmulatedStream& s = stream_of(stream);
+  if (s.capturing) return emulation::failure("the stream is already being captured");
+  s.capturing = true;
+  s.captured.clear();
+  return {};
+}
+
+void* end_capture(int, void* stream, Status* status) {
+  const std::lock_guard hold(runtime_lock());
+  EmulatedStream& s = stream_of(stream);
+  if (!s.capturing) {
+    *status = emulation::failure("the stream is not being captured");
+    return nullptr;
+  }
+  s.capturing = false;
+  *status = {};
+  return new EmulatedGraph{std::move(s.captured)};
+}
+
+Status launch_graph(int, void* graph, void* stream) {
+  const std::lock_guard hold(runtime_lock());
+  for (const emulation::Work& work : static_cast<EmulatedGraph*>(graph)->work) {
+    emulation::name_current_operation(work.op.c_str());
+    push(stream_of(stream), work.run);
+  }
+  return {};
+}
+
+void destroy_graph(int, void* graph) { delete static_cast<EmulatedGraph*>(graph); }
+
+bool capturing(int, void* stream) { return stream_of(stream).capturing; }
+
+void name_operation(const char* op) { emulation::name_current_operation(op); }
+void select(int) {}
+
+}  // namespace dc::gpu

@@ -1,0 +1,47 @@
+// Streams of the emulated runtime: work is queued and runs only when someone waits for it, as late as a GPU ever could.
+// What forgot to wait finds old contents.
+#pragma once
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "device/status.cuh"
+
+namespace dc::emulation {
+
+struct Work {
+  std::string op;
+  std::function<Status()> run;
+};
+
+struct EmulatedStream {
+  int device = 0;
+  std::deque<Work> queue;
+  uint64_t pushed = 0, done = 0;  // of all work so far
+  bool capturing = false;
+  std::vector<Work> captured;
+};
+
+struct EmulatedEvent {
+  EmulatedStream* stream = nullptr;  // null: never recorded
+  uint64_t ticket = 0;               // done once this much of the stream is
+};
+
+struct EmulatedGraph {
+  std::vector<Work> work;
+};
+
+// Held by every call of the runtime.
+std::recursive_mutex& runtime_lock();
+// To the end of the stream, or of the graph it captures.
+void push(EmulatedStream& stream, std::function<Status()> run);
+// Runs the stream's work up to `ticket`. After an error the rest of the queue is dropped.
+Status drain(EmulatedStream& stream, uint64_t ticket);
+void name_current_operation(const char* op);
+// Routes launches to their streams. Launches without one run at once.
+void install_streams();
+
+}  // namespace dc::emulation

@@ -1,0 +1,7 @@
+#include "families/families.h"
+
+namespace dc::cuda {
+
+const PeakKernels peak = {unsupported, unsupported};
+
+}  // namespace dc::cuda

@@ -1,0 +1,205 @@
+// runtime/gpu.h over NVIDIA's CUDA runtime, linked statically: nothing of CUDA is needed to load the module.
+#include <cuda_runtime.h>
+
+#include <mutex>
+#include <vector>
+
+#include "core/error.h"
+#include "runtime/gpu.h"
+
+namespace dc::gpu {
+
+namespace {
+
+constexpr int kLowestMajor = 8;  // compute capability: bf16 and cp.async
+
+Status status_of(cudaError_t error) {
+  if (error == cudaSuccess) return {};
+  cudaGetLastError();  // reported here, and not once more by whoever asks next
+  return {cudaGetErrorString(error)};
+}
+
+std::string version_text(int v) { return message(v / 1000, ".", v % 1000 / 10); }
+
+// The reason table: what the driver says, in the words of a remedy.
+std::string find_reason(int* devices) {
+  *devices = 0;
+  int driver = 0, runtime = 0;
+  cudaDriverGetVersion(&driver);
+  cudaRuntimeGetVersion(&runtime);
+  if (driver == 0)
+    return "no NVIDIA driver: install one for your GPU, or use device='cpu'";
+  if (driver / 1000 < runtime / 1000)
+    return message("the NVIDIA driver is too old: it supports CUDA ", version_text(driver), ", this build needs ",
+                   runtime / 1000, ".0; update the driver");
+  int count = 0;
+  const cudaError_t error = cudaGetDeviceCount(&count);
+  if (error == cudaErrorNoDevice || (error == cudaSuccess && count == 0)) {
+    cudaGetLastError();
+    return "no CUDA device: is CUDA_VISIBLE_DEVICES set to hide it?";
+  }
+  if (error != cudaSuccess) {
+    cudaGetLastError();
+    return message("CUDA does not start: ", cudaGetErrorString(error));
+  }
+  for (int i = 0; i < count; ++i) {
+    int major = 0, minor = 0;
+    cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, i);
+    cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, i);
+    if (major < kLowestMajor)
+      return message("device ", i, " has compute capability ", major, ".", minor, ", deepcore needs ", kLowestMajor,
+                     ".0 or higher; hide it by CUDA_VISIBLE_DEVICES or use device='cpu'");
+  }
+  *devices = count;
+  return {};
+}
+
+struct Found {
+  int devices;
+  std::string reason;
+};
+const Found& found() {
+  static const Found once = [] {
+    Found f;
+    f.reason = find_reason(&f.devices);
+    return f;
+  }();
+  return once;
+}
+
+cudaStream_t stream_of(void* s) { return static_cast<cudaStream_t>(s); }
+
+// Pools keep what was freed: the caching allocator above decides what goes back.
+bool has_pools(int device) {
+  static std::mutex lock;
+  static std::vector<int> known;  // -1: not asked yet
+  std::lock_guard hold(lock);
+  if (known.size() <= static_cast<size_t>(device)) known.resize(static_cast<size_t>(device) + 1, -1);
+  int& answer = known[static_cast<size_t>(device)];
+  if (answer < 0) {
+    cudaDeviceGetAttribute(&answer, cudaDevAttrMemoryPoolsSupported, device);
+    cudaMemPool_t pool;
+    if (answer && cudaDeviceGetDefaultMemPool(&pool, device) == cudaSuccess) {
+      uint64_t threshold = UINT64_MAX;
+      cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &threshold);
+    }
+  }
+  return answer != 0;
+}
+
+}  // namespace
+
+bool emulated() { return false; }
+int device_count() { return found().devices; }
+std::string reason() { return found().reason; }
+
+AcceleratorProperties properties(int device) {
+  cudaDeviceProp p{};
+  if (const Status s = status_of(cudaGetDeviceProperties(&p, device)); !s)
+    throw DeviceError(message("device cuda:", device, ": ", s.error));
+  return {p.name, p.major, p.minor, p.multiProcessorCount, p.totalGlobalMem};
+}
+
+void select(int device) { cudaSetDevice(device); }
+void name_operation(const char*) {}
+
+void* allocate(int device, void* stream, size_t bytes) {
+  cudaSetDevice(device);
+  void* p = nullptr;
+  const cudaError_t error = has_pools(device) ? cudaMallocAsync(&p, bytes, stream_of(stream)) : cudaMalloc(&p, bytes);
+  if (error != cudaSuccess) {
+    cudaGetLastError();
+    return nullptr;
+  }
+  return p;
+}
+void release(int device, void* stream, void* p) {
+  cudaSetDevice(device);
+  if (has_pools(device))
+    cudaFreeAsync(p, stream_of(stream));
+  else
+    cudaFree(p);
+  cudaGetLastError();
+}
+void hand_out(int, void*, void*, size_t, size_t) {}
+void take_back(int, void*, void*, size_t) {}
+
+void* allocate_pinned(size_t bytes) {
+  void* p = nullptr;
+  if (cudaHostAlloc(&p, bytes, cudaHostAllocPortable) == cudaSuccess) return p;
+  cudaGetLastError();
+  return nullptr;
+}
+void release_pinned(void* p) { cudaFreeHost(p); }
+
+Status copy(int device, void* stream, void* to, const void* from, size_t bytes, Direction direction) {
+  cudaSetDevice(device);
+  const cudaMemcpyKind kind = direction == Direction::to_device ? cudaMemcpyHostToDevice
+                              : direction == Direction::to_host ? cudaMemcpyDeviceToHost
+                                                                : cudaMemcpyDeviceToDevice;
+  return status_of(cudaMemcpyAsync(to, from, bytes, kind, stream_of(stream)));
+}
+Status copy_peer(int to_device, void* to, int from_device, const void* from, size_t bytes, void* stream) {
+  cudaSetDevice(from_device);
+  return status_of(cudaMemcpyPeerAsync(to, to_device, from, from_device, bytes, stream_of(stream)));
+}
+
+void* make_stream(int device) {
+  cudaSetDevice(device);
+  cudaStream_t stream = nullptr;
+  if (cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) == cudaSuccess) return stream;
+  cudaGetLastError();
+  return nullptr;
+}
+Status synchronize(int device, void* stream) {
+  cudaSetDevice(device);
+  return status_of(cudaStreamSynchronize(stream_of(stream)));
+}
+
+void* make_event(int device) {
+  cudaSetDevice(device);
+  cudaEvent_t event = nullptr;
+  if (cudaEventCreateWithFlags(&event, cudaEventDisableTiming) == cudaSuccess) return event;
+  cudaGetLastError();
+  return nullptr;
+}
+void destroy_event(int, void* event) { cudaEventDestroy(static_cast<cudaEvent_t>(event)); }
+Status record(int device, void* event, void* stream) {
+  cudaSetDevice(device);
+  return status_of(cudaEventRecord(static_cast<cudaEvent_t>(event), stream_of(stream)));
+}
+Status wait(int device, void* stream, void* event) {
+  cudaSetDevice(device);
+  return status_of(cudaStreamWaitEvent(stream_of(stream), static_cast<cudaEvent_t>(event), 0));
+}
+Status synchronize_event(int device, void* event) {
+  cudaSetDevice(device);
+  return status_of(cudaEventSynchronize(static_cast<cudaEvent_t>(event)));
+}
+
+Status begin_capture(int device, void* stream) {
+  cudaSetDevice(device);
+  return status_of(cudaStreamBeginCapture(stream_of(stream), cudaStreamCaptureModeThreadLocal));
+}
+void* end_capture(int device, void* stream, Status* status) {
+  cudaSetDevice(device);
+  cudaGraph_t graph = nullptr;
+  *status = status_of(cudaStreamEndCapture(stream_of(stream), &graph));
+  if (!*status) return nullptr;
+  cudaGraphExec_t ready = nullptr;
+  *status = status_of(cudaGraphInstantiate(&ready, graph, 0));
+  cudaGraphDestroy(graph);
+  return *status ? ready : nullptr;
+}
+Status launch_graph(int device, void* graph, void* stream) {
+  cudaSetDevice(device);
+  return status_of(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), stream_of(stream)));
+}
+void destroy_graph(int, void* graph) { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph)); }
+bool capturing(int device, void* stream) {
+  cudaSetDevice(device);
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  return cudaStreamIsCapturing(stream_of(stream), &status) == cudaSuccess && status != cudaStreamCaptureStatusNone;
+}
+
+}  // namespace dc::gpu

@@ -1,0 +1,33 @@
+// The extension module of the CUDA back end, imported by deepcore._C when a device is first asked for.
+#include <pybind11/pybind11.h>
+
+#include "runtime/accelerator.h"
+#ifdef DC_CUDA_EMULATED
+#include "emulation/runtime/faults.h"
+#endif
+
+#ifndef DC_CUDA_MODULE
+#error "DC_CUDA_MODULE: the name of the module"
+#endif
+
+namespace py = pybind11;
+
+PYBIND11_MODULE(DC_CUDA_MODULE, m) {
+  m.def("accelerator", [] {
+    static auto* instance = new dc::CudaAccelerator;  // never destroyed: arrays may outlive the interpreter's exit
+    return py::capsule(static_cast<dc::Accelerator*>(instance));
+  });
+#ifdef DC_CUDA_EMULATED
+  namespace emulation = dc::emulation;
+  m.def("set_mode", [](const std::string& order, const std::string& async) {
+    emulation::Configuration configuration;
+    const std::string error = emulation::parse_configuration(order.c_str(), async.c_str(), configuration);
+    if (!error.empty()) throw py::value_error(error);
+    emulation::set_configuration(configuration);
+  });
+  m.def("fail_allocations", &emulation::fail_allocations, py::arg("skip"), py::arg("count"));
+  m.def("allocations", &emulation::allocations);
+  m.def("live_allocations", &emulation::live_allocations);
+  m.def("launches", &emulation::launches_run);
+#endif
+}

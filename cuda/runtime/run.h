@@ -1,0 +1,30 @@
+// How the functions of a kernel table launch.
+#pragma once
+#include "device/primitives.cuh"
+#include "runtime/support.h"
+
+namespace dc {
+
+template <class... P, class... A>
+void run(const char* op, Context& context, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes,
+         A... arguments) {
+  before_launch(op, context);
+  check(launch(kernel, grid, block, shared_bytes, static_cast<Stream>(context.stream), arguments...), op);
+  after_launch(op, context);
+}
+template <class... P, class... A>
+void run_coop(const char* op, Context& context, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes,
+              A... arguments) {
+  before_launch(op, context);
+  check(launch_coop(kernel, grid, block, shared_bytes, static_cast<Stream>(context.stream), arguments...), op);
+  after_launch(op, context);
+}
+
+// Blocks of `threads` threads that cover n elements, `each` per thread, at most `most`: kernels step by the grid.
+inline unsigned blocks_for(long long n, int threads, int each = 1, unsigned most = 2112) {
+  const long long per_block = static_cast<long long>(threads) * each;
+  const long long blocks = (n + per_block - 1) / per_block;
+  return static_cast<unsigned>(blocks < 1 ? 1 : blocks > most ? most : blocks);
+}
+
+}  // namespace dc

@@ -1,0 +1,42 @@
+// What the functions of a kernel table need besides launches; no kernel code here.
+#pragma once
+#include <cstddef>
+
+#include "core/context.h"
+#include "core/error.h"
+#include "device/status.cuh"
+
+namespace dc {
+
+// Raises DeviceError naming `op` where the status is an error.
+void check(const Status& status, const char* op);
+// DEEPCORE_CUDA_SYNC=1: waits for the stream and checks what it ran.
+void after_launch(const char* op, Context& context);
+void before_launch(const char* op, Context& context);
+
+// Memory of the device for the duration of an operation, allocated and freed in the order of its stream.
+class Scratch {
+ public:
+  // OutOfMemoryError where there is none.
+  Scratch(const char* op, Context& context, size_t bytes);
+  ~Scratch();
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(data_);
+  }
+
+ private:
+  Context& context_;
+  void* data_;
+};
+
+// A copy of `bytes` bytes of the host on the device, the same memory each time the contents are the same: an optimizer
+// passes the same list of tensors at every step. Valid for work queued before the next call.
+const void* device_table(const char* op, Context& context, const void* host, size_t bytes);
+
+// Waits for the stream and copies to the host.
+void read_back(const char* op, Context& context, void* host, const void* device, size_t bytes);
+
+}  // namespace dc

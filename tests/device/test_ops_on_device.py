@@ -1,0 +1,87 @@
+"""Values, layouts and derivatives of every case on a CUDA device, against the same numpy references as the CPU's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import deepcore as dc
+from deepcore import Tensor, ops
+from deepcore.testing import all_cases, assert_close, check_gradients
+from deepcore.testing.case import Case, outputs
+
+CASES = all_cases()
+DIFFERENTIABLE = [c for c in CASES if c.differentiable() and all(a.size for a in c.inputs())]
+
+
+def on_device(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function of the same tensors, moved to the device first; results must be there too."""
+
+    def call(*tensors: Tensor) -> Any:
+        result = function(*[t.cuda() for t in tensors])
+        for r in result if isinstance(result, (tuple, list)) else (result,):
+            assert not isinstance(r, Tensor) or r.device == "cuda:0"
+        return result
+
+    return call
+
+
+def check(
+    case: Case, arrays: tuple[np.ndarray[Any, Any], ...], actual: tuple[np.ndarray[Any, Any], ...], dtype: str
+) -> None:
+    wide = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in arrays]
+    expected = case.reference(*wide)
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    assert len(actual) == len(expected)
+    for a, e in zip(actual, expected, strict=True):
+        e = np.asarray(e)
+        magnitude = case.magnitude(*wide) if case.magnitude else None
+        assert_close(a, e, dtype=dtype if e.dtype.kind == "f" else str(e.dtype), factor=case.factor,
+                     magnitude=magnitude)  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+def test_values(case: Case, dtype: str) -> None:
+    arrays = case.inputs(dtype)
+    check(case, arrays, outputs(on_device(case.function)(*[dc.tensor(a) for a in arrays])), dtype)
+
+
+def views(a: np.ndarray[Any, Any]) -> list[Tensor]:
+    """The same values on the device at an address that no vector load takes, and with steps between them."""
+    if a.ndim == 0 or a.dtype.kind == "b":
+        return [dc.tensor(a).cuda()]
+    rest = np.nan if a.dtype.kind == "f" else 77
+    buffer = np.full(a.size + 1, rest, a.dtype)
+    buffer[1:] = a.reshape(-1)
+    spaced = np.full((*a.shape[:-1], a.shape[-1] * 2 + 1), rest, a.dtype)
+    spaced[..., 1::2] = a
+    turned = np.ascontiguousarray(a.T)
+    return [
+        dc.tensor(buffer).cuda()[1:].reshape(a.shape),
+        dc.tensor(spaced).cuda()[..., 1::2],
+        ops.transpose(dc.tensor(turned).cuda()),
+    ]
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.views], ids=lambda c: c.name)
+def test_layouts(case: Case) -> None:
+    arrays = case.inputs("float32")
+    variants = [views(a) for a in arrays]
+    for i in range(max(len(v) for v in variants)):
+        check(case, arrays, outputs(case.function(*[v[i % len(v)] for v in variants])), "float32")
+
+
+@pytest.mark.parametrize("case", DIFFERENTIABLE, ids=lambda c: c.name)
+def test_gradient(case: Case) -> None:
+    check_gradients(on_device(case.function), case.inputs(), case.differentiable(), order=case.order)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+def test_same_bits_again(case: Case) -> None:
+    tensors = [dc.tensor(a) for a in case.inputs("float32")]
+    results = [[r.tobytes() for r in outputs(on_device(case.function)(*tensors))] for _ in range(2)]
+    assert results[0] == results[1]
