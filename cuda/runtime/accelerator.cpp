@@ -258,4 +258,13 @@ void CudaAccelerator::synchronize(int device) {
   }
 }
 
+void CudaAccelerator::empty_cache(int device) {
+  PerCard& c = card(device);
+  check(gpu::synchronize(device, c.compute), "empty_cache");  // tables may be in use, and their host copies are read
+  Tables& all = tables();
+  std::lock_guard lock(all.mutex);
+  for (const Table& table : all.of_device[device]) gpu::release(device, c.compute, table.data);
+  all.of_device[device].clear();
+}
+
 }  // namespace dc
