@@ -167,8 +167,8 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(Tile::kThreads, Tile::kMinBlocks)
                   static_cast<int>(product.n - place.n0 < Tile::kN ? product.n - place.n0 : Tile::kN), Tile::kThreads);
 }
 
-// The smallest tile that leaves no multiprocessor idle, unless the product is too small for any.
-template <class T, class A, class B>
+// The largest tile that leaves no multiprocessor idle. Without `kLarge` there is one kernel less.
+template <bool kLarge, class T, class A, class B>
 void simt(const char* op, Context& context, const A& a, const B& b, const Output<T>& out, long long m, long long n,
           long long k, long long batches) {
   const auto with = [&]<class Tile>(Tile) {
@@ -176,7 +176,7 @@ void simt(const char* op, Context& context, const A& a, const B& b, const Output
                  out, m, n, k, batches);
   };
   const auto tiles = [&](int side) { return ceil_div(m, side) * ceil_div(n, side) * batches; };
-  if constexpr (sizeof(T) == sizeof(float))
+  if constexpr (kLarge && sizeof(T) == sizeof(float))
     if (tiles(128) >= 132) return with(LargeTile{});
   if (tiles(64) >= 132) return with(MediumTile{});
   with(SmallTile{});

@@ -15,7 +15,7 @@ void any_product(const char* op, Precision, const MatmulShape& s, const T* a, co
   if (s.batch == 0 || s.m == 0 || s.n == 0) return;
   const MatrixOperand<T> left{a, s.m, s.a_row, s.a_col, s.a_batch}, right{b, s.n, s.b_col, s.b_row, s.b_batch};
   const Output<T> out{c, s.c_row, 1, s.c_batch, bias, 0, s.activation, s.accumulate, 0, 0, 0, 0};
-  simt(op, context, left, right, out, s.m, s.n, s.k, s.batch);
+  simt<true>(op, context, left, right, out, s.m, s.n, s.k, s.batch);
 }
 
 template <class T>
