@@ -112,4 +112,22 @@ DC_DEVICE Lane<T> softplus(Lane<T> x) {
   return top + log1p(exp(-abs(x)));
 }
 
+// The same of plain numbers.
+template <class T>
+DC_DEVICE T exp_of(T x) {
+  return exp(Lane<T>{x}).value;
+}
+template <class T>
+DC_DEVICE T log_of(T x) {
+  return log(Lane<T>{x}).value;
+}
+template <class T>
+DC_DEVICE T sqrt_of(T x) {
+  return sqrt(Lane<T>{x}).value;
+}
+template <class T>
+DC_DEVICE T fma_of(T a, T b, T c) {
+  return fma(Lane<T>{a}, Lane<T>{b}, Lane<T>{c}).value;
+}
+
 }  // namespace dc::cuda
