@@ -152,8 +152,7 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4)
         const Lane<T> weight = {(i ? row.weight[1] : row.weight[0]) * (j ? column.weight[1] : column.weight[0])};
         const auto v = load_pack<T, kWidth>(g + point * s.c + channel);
         DC_UNROLL
-        for (int e = 0; e < kWidth; ++e)
-          sum.of[e] = fma(Lane<T>{v.of[e]}, weight, Lane<T>{sum.of[e]}).value;
+        for (int e = 0; e < kWidth; ++e) sum.of[e] = fma(Lane<T>{v.of[e]}, weight, Lane<T>{sum.of[e]}).value;
       }
     }
     store_pack<T, kWidth>(gx + place * kWidth, sum);
