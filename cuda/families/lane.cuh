@@ -79,8 +79,8 @@ DC_DEVICE Lane<float> fnma(Lane<float> a, Lane<float> b, Lane<float> c) {
   return {::fmaf(-a.value, b.value, c.value)};
 }
 
-#define DC_LANE_FUNCTION(name, of_float, of_double)                                \
-  DC_DEVICE Lane<float> name(Lane<float> x) { return {of_float(x.value)}; }        \
+#define DC_LANE_FUNCTION(name, of_float, of_double)                         \
+  DC_DEVICE Lane<float> name(Lane<float> x) { return {of_float(x.value)}; } \
   DC_DEVICE Lane<double> name(Lane<double> x) { return {of_double(x.value)}; }
 DC_LANE_FUNCTION(abs, ::fabsf, ::fabs)
 DC_LANE_FUNCTION(exp, ::expf, ::exp)

@@ -26,6 +26,7 @@ PYBIND11_MODULE(DC_CUDA_MODULE, m) {
     emulation::set_configuration(configuration);
   });
   m.def("fail_allocations", &emulation::fail_allocations, py::arg("skip"), py::arg("count"));
+  m.def("fail_launches", &emulation::fail_launches, py::arg("skip"), py::arg("count"));
   m.def("allocations", &emulation::allocations);
   m.def("live_allocations", &emulation::live_allocations);
   m.def("launches", &emulation::launches_run);

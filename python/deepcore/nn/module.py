@@ -152,6 +152,14 @@ class Module:
                     inplace.convert(t, dtype)
         return self
 
+    @property
+    def device(self) -> str:
+        """Where the first parameter or buffer lives; 'cpu' for a net without any."""
+        for _, m in self.named_modules():
+            for t in [*m._parameters.values(), *m._buffers.values()]:
+                return t.device
+        return "cpu"
+
     def to(self, device: str) -> Module:
         """Move all parameters, their gradients and buffers to 'cpu' or 'cuda', in place; returns self.
 
