@@ -12,7 +12,6 @@
 
 namespace dc::cuda {
 
-<<<<<<< HEAD
 namespace {
 
 constexpr int kThreads = 256;
@@ -213,11 +212,5 @@ const ImageKernels<float> image_f32 = {
 const ImageKernels<double> image_f64 = {
     resize<double>,          resize_grad<double>,      grid_sample<double>, grid_sample_grad<double>,
     augment<double, double>, augment<double, uint8_t>, mixup<double>};
-=======
-const ImageKernels<float> image_f32 = {unsupported, unsupported, unsupported, unsupported,
-                                       unsupported, unsupported, unsupported};
-const ImageKernels<double> image_f64 = {unsupported, unsupported, unsupported, unsupported,
-                                        unsupported, unsupported, unsupported};
->>>>>>> main
 
 }  // namespace dc::cuda
