@@ -126,7 +126,7 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4)
 }
 
 template <class T, int kWidth>
-DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4)
+DC_KERNEL void DC_LAUNCH_BOUNDS(256, sizeof(T) == 4 ? 4 : 2)
     resize_grad_kernel(Resizing<T> s, const T* DC_RESTRICT g, T* DC_RESTRICT gx, long long all) {
   for (long long place = first_index(kThreads); place < all; place += grid_step(kThreads)) {
     long long n = place;

@@ -26,7 +26,8 @@ def test_augment(changes: dict[str, Any], dtype: str) -> None:
     rng = np.random.default_rng(7)
     images = dc.tensor((rng.uniform(0, 255, (6, 11, 12, 3))).astype(dtype))
     rows, ids = dc.tensor(rng.integers(0, 6, 40)), dc.tensor(rng.integers(0, 10**12, 40))
-    for chosen in ({}, {"rows": rows}, {"rows": rows, "ids": ids}):
+    choices: list[dict[str, Any]] = [{}, {"rows": rows}, {"rows": rows, "ids": ids}]
+    for chosen in choices:
         key = (3, 4, 0)
         here = ops.augment(images, key=key, **chosen, **changes)
         there = ops.augment(images.cuda(), key=key, **{k: v.cuda() for k, v in chosen.items()}, **changes)
@@ -34,7 +35,7 @@ def test_augment(changes: dict[str, Any], dtype: str) -> None:
         assert_close(there.numpy(), here.numpy(), dtype=here.dtype, factor=1024.0)
 
 
-def sampled(x: Tensor, grid: Tensor, g: Tensor, padding: str) -> list[Any]:
+def sampled(padding: str, x: Tensor, grid: Tensor, g: Tensor) -> list[Any]:
     x.requires_grad_()
     grid.requires_grad_()
     y = ops.grid_sample(x, grid, padding=padding)
@@ -52,8 +53,8 @@ def test_grid_sample_with_many_points(points: tuple[int, int], spread: float, pa
     grid = rng.uniform(-spread, spread, (2, *points, 2)) + 0.1
     grid.reshape(-1)[7::50] = np.nan
     arrays = [dc.tensor(a) for a in (x, grid, g)]
-    here = sampled(*arrays, padding)
-    there = sampled(*[t.detach().cuda() for t in arrays], padding)
+    here = sampled(padding, *arrays)
+    there = sampled(padding, *[t.detach().cuda() for t in arrays])
     for a, e in zip(there, here, strict=True):
         assert_close(a, e, dtype="float64", factor=1e5)  # sums of up to 10^4 terms in another order
 
