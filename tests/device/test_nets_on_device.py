@@ -100,7 +100,7 @@ def test_training_learns_and_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
 def test_estimators_take_a_device(tmp_path: Path) -> None:
     x, y = digits(160)
     model = dc.ImageClassifier("lenet5", epochs=3, batch_size=32, random_state=0, device="cuda", width=4,
-                               augment="shift")  # fmt: skip
+                               augment="light")  # fmt: skip
     model.fit(x[..., 0], y)
     assert model.model_.device == "cuda:0"
     on_device = model.predict_proba(x[:20, ..., 0])

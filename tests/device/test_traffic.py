@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "resize": lambda: ops.resize(tensor(2, 8, 8, 32), (16, 16)),
 }
 
-# (case, function, memory): reason why its traffic may exceed the ideal.
+# (case, file, memory): reason why its traffic may exceed the ideal.
 EXCEPTIONS: dict[tuple[str, str, str], str] = {}
 
 
@@ -82,14 +83,21 @@ def test_traffic(name: str) -> None:
         lines = module.take_traffic()
     finally:
         module.count_traffic(False)
-    actual: dict[tuple[str, str, bool], int] = defaultdict(int)
-    ideal: dict[tuple[str, str, bool], int] = defaultdict(int)
-    for _, function, _, memory, written, _, lines_actual, lines_ideal in lines:
-        key = (function.split("<")[0].split("(")[0].split("::")[-1], memory, written)
-        actual[key] += lines_actual
-        ideal[key] += lines_ideal
-    assert actual, "nothing was counted"
-    for key, n in actual.items():
-        if (name, key[0], key[1]) in EXCEPTIONS:
-            continue
-        assert n <= MOST * ideal[key], f"{key}: {n / ideal[key]:.2f} times the ideal traffic"
+    assert lines, "nothing was counted"
+    actual: dict[tuple[str, str], int] = defaultdict(int)
+    ideal: dict[tuple[str, str], int] = defaultdict(int)
+    where: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for file, _, line, memory, written, _, line_actual, line_ideal in lines:
+        key = (Path(file).name, memory)
+        actual[key] += line_actual
+        ideal[key] += line_ideal
+        if line_actual > MOST * line_ideal:
+            where[key].append(
+                f"line {line} {'writes' if written else 'reads'} {line_actual / max(line_ideal, 1):.2f} times"
+            )
+    worse = {
+        f"{key[0]}, {key[1]} memory: {n / ideal[key]:.2f}": where[key]
+        for key, n in actual.items()
+        if n > MOST * ideal[key] and (name, *key) not in EXCEPTIONS
+    }
+    assert not worse, f"more than {MOST} times the ideal traffic: {worse}"
