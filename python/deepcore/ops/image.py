@@ -16,7 +16,7 @@ from deepcore.ops.matmul import matmul
 from deepcore.ops.movement import astype, reshape, swap_axes
 from deepcore.ops.pool import spread2d
 from deepcore.random import Key
-from deepcore.tensor import Tensor, arange, tensor
+from deepcore.tensor import Tensor, arange, full, tensor
 
 RESIZE_MODES = {"nearest": 0, "bilinear": 1, "bilinear_corners": 2}
 
@@ -125,7 +125,7 @@ def affine_grid(theta: Tensor, size: int | Sequence[int], *, align_corners: bool
             return np.linspace(-1.0, 1.0, n) if n > 1 else np.zeros(1)
         return (2.0 * np.arange(n) + 1.0) / n - 1.0
 
-    base = np.ones((p * q, 3), theta.dtype)
+    base = full((p * q, 3), 1.0, theta.dtype).numpy()
     base[:, 0], base[:, 1] = np.tile(line(q), p), np.repeat(line(p), q)
     points = tensor(base, device=theta.device, copy=False)
     return reshape(matmul(points, swap_axes(theta, 1, 2)), theta.shape[0], p, q, 2)
