@@ -91,7 +91,12 @@ void bind_device(py::module_& m) {
     return d;
   });
   m.def("reset_peak_memory", [](const std::string& device) { pool(device_from(device)).reset_peak(); });
-  m.def("empty_cache", [](const std::string& device) { pool(device_from(device)).empty_cache(); });
+  m.def("empty_cache", [](const std::string& text) {
+    const Device device = device_from(text);
+    py::gil_scoped_release released;
+    pool(device).empty_cache();
+    if (device.kind != DeviceKind::cpu) accelerator_of(device).empty_cache(device.index);
+  });
 }
 
 }  // namespace dc

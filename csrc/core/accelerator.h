@@ -47,6 +47,8 @@ class Accelerator {
   virtual void check_range(int device, const RangeCheck& check, const int64_t* values, int64_t* checked) = 0;
   // Waits for the device and raises what its kernels noted since the last wait.
   virtual void synchronize(int device) = 0;
+  // Gives back what the back end keeps for later besides arrays.
+  virtual void empty_cache(int device) = 0;
   virtual const BackendTable& table() const = 0;
   virtual const KernelTable<double>& table_f64() const = 0;
 };

@@ -13,8 +13,8 @@ struct ElementwiseKernels {
   Kernel<void(BinaryOp, const Nd&, const T* a, const T* b, T* y, double p0, double p1, Context&)> binary;
 };
 
-// What integers and bool need: arithmetic (add, subtract, multiply, maximum, minimum, power is not offered), comparisons of every
-// type, selection by condition: types by tag, one plain implementation per device.
+// What integers and bool need: arithmetic (add, subtract, multiply, maximum, minimum, power is not offered),
+// comparisons of every type, selection by condition: types by tag, one plain implementation per device.
 enum class ElementTag : int32_t { float32, float64, int32, int64, uint8, boolean };  // same order as DType
 
 struct PlainKernels {

@@ -184,12 +184,8 @@ Array arg_extreme(bool largest, const Array& x0, int64_t axis0, bool keepdims) {
 
 }  // namespace
 
-Array argmax(const Array& x, int64_t axis, bool keepdims) {
-  return arg_extreme(true, x, axis, keepdims);
-}
-Array argmin(const Array& x, int64_t axis, bool keepdims) {
-  return arg_extreme(false, x, axis, keepdims);
-}
+Array argmax(const Array& x, int64_t axis, bool keepdims) { return arg_extreme(true, x, axis, keepdims); }
+Array argmin(const Array& x, int64_t axis, bool keepdims) { return arg_extreme(false, x, axis, keepdims); }
 
 std::pair<Array, Array> top_k(const Array& x0, int64_t k, bool descending) {
   DC_CHECK(x0.ndim() >= 1, ShapeError, "top_k: expected at least one axis, got ", x0.shape());

@@ -1,8 +1,64 @@
+// C[i, j] (+)= sum_p A[i, p] B[p, j], then bias[j] and an activation, any strides and batches.
+// Small products and those of doubles: gemm_simt.cuh.
+// Packed B is B^T as plain rows, so that loads run along p whatever the layout was.
 #include "families/families.h"
+#include "families/gemm_simt.cuh"
+#include "families/matmul.h"
 
 namespace dc::cuda {
 
-const MatmulKernels<float> matmul_f32 = {unsupported, unsupported, unsupported};
-const MatmulKernels<double> matmul_f64 = {unsupported, unsupported, unsupported};
+namespace {
+
+template <class T>
+void any_product(const char* op, Precision, const MatmulShape& s, const T* a, const T* b, const T* bias, T* c,
+                 Context& context) {
+  if (s.batch == 0 || s.m == 0 || s.n == 0) return;
+  const MatrixOperand<T> left{a, s.m, s.a_row, s.a_col, s.a_batch}, right{b, s.n, s.b_col, s.b_row, s.b_batch};
+  const Output<T> out{c, s.c_row, 1, s.c_batch, bias, 0, s.activation, s.accumulate, 0, 0, 0, 0};
+  simt<true>(op, context, left, right, out, s.m, s.n, s.k, s.batch);
+}
+
+template <class T>
+void gemm(const MatmulShape& s, const T* a, const T* b, const T* packed_b, const T* bias, T* c, Context& context) {
+  if (!packed_b) return product("matmul", matmul_precision, s, a, b, bias, c, context);
+  MatmulShape plain = s;
+  plain.b_row = 1, plain.b_col = s.k, plain.b_batch = 0;
+  product("matmul", matmul_precision, plain, a, packed_b, bias, c, context);
+}
+
+int64_t packed_b_size(int64_t k, int64_t n) { return k * n; }
+
+constexpr int kThreads = 256;
+
+template <class T>
+DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4)
+    pack_rows(const T* b, T* packed, long long k, long long n, long long b_row, long long b_col) {
+  const long long step = static_cast<long long>(grid_size().x) * kThreads;
+  for (long long e = static_cast<long long>(block_index().x) * kThreads + thread_index().x; e < k * n; e += step) {
+    long long j, p;
+    divide(e, k, &j, &p);
+    packed[e] = b[p * b_row + j * b_col];
+  }
+}
+
+template <class T>
+void pack_b(const MatmulShape& s, const T* b, T* packed_b, Context& context) {
+  run("pack_linear", context, pack_rows<T>, dim3(blocks_for(s.k * s.n, kThreads)), dim3(kThreads), 0, b, packed_b, s.k,
+      s.n, s.b_row, s.b_col);
+}
+
+}  // namespace
+
+void product(const char* op, Precision precision, const MatmulShape& shape, const float* a, const float* b,
+             const float* bias, float* c, Context& context) {
+  any_product(op, precision, shape, a, b, bias, c, context);
+}
+void product(const char* op, Precision precision, const MatmulShape& shape, const double* a, const double* b,
+             const double* bias, double* c, Context& context) {
+  any_product(op, precision, shape, a, b, bias, c, context);
+}
+
+const MatmulKernels<float> matmul_f32 = {gemm<float>, packed_b_size, pack_b<float>};
+const MatmulKernels<double> matmul_f64 = {gemm<double>, packed_b_size, pack_b<double>};
 
 }  // namespace dc::cuda

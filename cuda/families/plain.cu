@@ -1,7 +1,7 @@
 // Integer arithmetic, comparisons and selection over a strided space, y contiguous. Integer overflow wraps.
 // Split: threads step over the result by the grid. Bound: memory.
-#include "families/families.h"
 #include "device/warp.cuh"
+#include "families/families.h"
 #include "families/walk.cuh"
 #include "runtime/run.h"
 
@@ -68,8 +68,8 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4)
         if (op == ReduceOp::max ? v > best : v < best) best = v;
       }
       // Shuffles take numbers of 4 and 8 bytes.
-      const long long extreme = op == ReduceOp::max ? warp_max(static_cast<long long>(best))
-                                                    : warp_min(static_cast<long long>(best));
+      const long long extreme =
+          op == ReduceOp::max ? warp_max(static_cast<long long>(best)) : warp_min(static_cast<long long>(best));
       if (lane() == 0) static_cast<T*>(y)[i] = static_cast<T>(extreme);
     }
   }

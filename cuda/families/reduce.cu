@@ -4,12 +4,11 @@
 //   inner > 128     a block per 32 columns; 8 threads share a column
 // Long reductions with few results are cut into parts of a fixed size and folded once more, so that neither the device
 // nor the launch changes a bit. Bound: memory, one read of x.
-#include "kernels/reduce.h"
-
 #include "device/block.cuh"
 #include "families/families.h"
 #include "families/lane.cuh"
 #include "families/walk.cuh"
+#include "kernels/reduce.h"
 #include "runtime/run.h"
 
 namespace dc::cuda {
@@ -17,10 +16,10 @@ namespace dc::cuda {
 namespace {
 
 constexpr int kThreads = 256, kWarps = kThreads / 32;
-constexpr int64_t kLongRow = 2048;       // of a warp; longer ones take a block
-constexpr int64_t kPart = 32768;         // elements of a part of a row
-constexpr int64_t kPartRows = 256;       // rows of a part of a column
-constexpr int64_t kFewResults = 65536;   // more than these fill the device without parts
+constexpr int64_t kLongRow = 2048;      // of a warp; longer ones take a block
+constexpr int64_t kPart = 32768;        // elements of a part of a row
+constexpr int64_t kPartRows = 256;      // rows of a part of a column
+constexpr int64_t kFewResults = 65536;  // more than these fill the device without parts
 constexpr int kNarrow = 128;
 
 template <class T>
@@ -88,9 +87,8 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4)
 }
 
 template <class T>
-DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4)
-    rows_by_block(ReduceOp op, bool again, const T* DC_RESTRICT x, T* DC_RESTRICT y, long long rows, long long r,
-                  long long parts, long long part) {
+DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4) rows_by_block(ReduceOp op, bool again, const T* DC_RESTRICT x, T* DC_RESTRICT y,
+                                                      long long rows, long long r, long long parts, long long part) {
   with_fold<T>(op, again, [&](auto fold) {
     for (long long t = block_index().x; t < rows * parts; t += grid_size().x) {
       const long long first = t % parts * part, n = r - first < part ? r - first : part;

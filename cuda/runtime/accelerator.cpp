@@ -18,10 +18,10 @@ namespace dc {
 
 namespace {
 
-constexpr int kNotes = 256;                      // range checks between two synchronisations
+constexpr int kNotes = 256;                        // range checks between two synchronisations
 constexpr size_t kStagingBytes = size_t{4} << 20;  // each of the two pinned buffers for uploads
 constexpr int kStagingSlots = 2;
-constexpr size_t kTables = 32;                   // tables kept on the device
+constexpr size_t kTables = 32;  // tables kept on the device
 constexpr size_t kSmallestTable = 256;
 
 bool synchronous() {
@@ -80,7 +80,8 @@ void after_launch(const char* op, Context& context) {
 
 Scratch::Scratch(const char* op, Context& context, size_t bytes)
     : context_(context), data_(gpu::allocate(context.device.index, context.stream, bytes)) {
-  DC_CHECK(data_, OutOfMemoryError, op, ": ", context.device, " has no ", bytes, " bytes left for intermediate results");
+  DC_CHECK(data_, OutOfMemoryError, op, ": ", context.device, " has no ", bytes,
+           " bytes left for intermediate results");
 }
 Scratch::~Scratch() { gpu::release(context_.device.index, context_.stream, data_); }
 
@@ -255,6 +256,15 @@ void CudaAccelerator::synchronize(int device) {
     DC_CHECK(notes[i].position == cuda::kNoPosition, ArgumentError, r.op, ": expected ", r.what, " in [", r.low, ", ",
              r.high, "), got ", notes[i].value, r.place, notes[i].position);
   }
+}
+
+void CudaAccelerator::empty_cache(int device) {
+  PerCard& c = card(device);
+  check(gpu::synchronize(device, c.compute), "empty_cache");  // tables may be in use, and their host copies are read
+  Tables& all = tables();
+  std::lock_guard lock(all.mutex);
+  for (const Table& table : all.of_device[device]) gpu::release(device, c.compute, table.data);
+  all.of_device[device].clear();
 }
 
 }  // namespace dc

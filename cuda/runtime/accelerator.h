@@ -22,6 +22,7 @@ class CudaAccelerator final : public Accelerator {
   void copy(void* to, Device to_device, const void* from, Device from_device, size_t bytes) override;
   void check_range(int device, const RangeCheck& check, const int64_t* values, int64_t* checked) override;
   void synchronize(int device) override;
+  void empty_cache(int device) override;
   const BackendTable& table() const override;
   const KernelTable<double>& table_f64() const override;
 

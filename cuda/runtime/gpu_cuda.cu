@@ -27,8 +27,7 @@ std::string find_reason(int* devices) {
   int driver = 0, runtime = 0;
   cudaDriverGetVersion(&driver);
   cudaRuntimeGetVersion(&runtime);
-  if (driver == 0)
-    return "no NVIDIA driver: install one for your GPU, or use device='cpu'";
+  if (driver == 0) return "no NVIDIA driver: install one for your GPU, or use device='cpu'";
   if (driver / 1000 < runtime / 1000)
     return message("the NVIDIA driver is too old: it supports CUDA ", version_text(driver), ", this build needs ",
                    runtime / 1000, ".0; update the driver");

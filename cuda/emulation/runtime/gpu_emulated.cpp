@@ -214,8 +214,7 @@ Status record(int, void* event, void* stream) {
 Status wait(int, void* stream, void* event) {
   const std::lock_guard hold(runtime_lock());
   const EmulatedEvent recorded = *static_cast<EmulatedEvent*>(event);
-  if (recorded.stream)
-    push(stream_of(stream), [recorded] { return drain(*recorded.stream, recorded.ticket); });
+  if (recorded.stream) push(stream_of(stream), [recorded] { return drain(*recorded.stream, recorded.ticket); });
   return {};
 }
 

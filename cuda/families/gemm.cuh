@@ -1,0 +1,173 @@
+// What all tiled products C[i, j] = sum_p A[i, p] B[p, j] share: operands, tile order, splits over p, the epilogue.
+#pragma once
+#include "device/primitives.cuh"
+#include "families/lane.cuh"
+#include "kernels/matmul.h"
+#include "runtime/run.h"
+
+namespace dc::cuda {
+
+// Quotient and rest; 32-bit division where it suffices, as that of 64 bits costs several times as much.
+DC_DEVICE void divide(long long a, long long b, long long* quotient, long long* rest) {
+  if (((a | b) >> 31) == 0) {
+    const unsigned q = static_cast<unsigned>(a) / static_cast<unsigned>(b);
+    *quotient = q;
+    *rest = static_cast<long long>(static_cast<unsigned>(a) - q * static_cast<unsigned>(b));
+  } else {
+    *quotient = a / b;
+    *rest = a - *quotient * b;
+  }
+}
+
+template <class T>
+DC_DEVICE T activate(T x, Activation activation) {
+  if (activation == Activation::relu) return x < 0 ? T(0) : x;
+  if (activation == Activation::sigmoid) return sigmoid(Lane<T>{x}).value;
+  if (activation == Activation::tanh) return tanh(Lane<T>{x}).value;
+  return x;
+}
+
+// A strided matrix: `outer` is its index in C, p the one summed over.
+template <class T>
+struct MatrixOperand {
+  const T* data;
+  long long outer, outer_step, p_step, batch_step;
+
+  DC_DEVICE void select(long long batch) { data += batch * batch_step; }
+  DC_DEVICE bool along_p() const { return p_step == 1; }
+};
+
+// Where C lies, and what happens to a sum on its way there.
+// Rows are `row_step` apart, or, where `columns` is not 0, pixels (image, y, x) of a grid of rows x columns.
+template <class T>
+struct Output {
+  T* c;
+  long long row_step, column_step, batch_step;
+  const T* bias;  // by column, or null
+  long long bias_step;
+  Activation activation;
+  bool accumulate;
+  long long rows, columns, image_step, y_step;  // row_step: that of x
+
+  DC_DEVICE void select(long long batch) {
+    c += batch * batch_step;
+    if (bias) bias += batch * bias_step;
+  }
+  DC_DEVICE T* row(long long i) const {
+    if (columns == 0) return c + i * row_step;
+    long long line, x, image, y;
+    divide(i, columns, &line, &x);
+    divide(line, rows, &image, &y);
+    return c + image * image_step + y * y_step + x * row_step;
+  }
+  // All but a sigmoid or tanh, which would be inlined once for each sum of a thread: activate_tile comes after.
+  DC_DEVICE void put(T* row, long long j, T sum) const {
+    T* at = row + j * column_step;
+    if (accumulate) sum += *at;
+    if (bias) sum += bias[j];
+    if (activation == Activation::relu) sum = sum < 0 ? T(0) : sum;
+    *at = sum;
+  }
+  DC_DEVICE bool unfinished() const { return activation == Activation::sigmoid || activation == Activation::tanh; }
+};
+
+// Applies what `put` left out to a tile that this block has written.
+template <class T>
+DC_DEVICE void activate_tile(const Output<T>& out, long long m0, long long n0, int rows, int columns,
+                             int threads DC_PLACE_PARAMETER) {
+  sync_block(DC_PLACE_ONLY);
+  for (int e = static_cast<int>(thread_index().x); e < rows * columns; e += threads) {
+    T* at = out.row(m0 + e / columns) + (n0 + e % columns) * out.column_step;
+    *at = activate(*at, out.activation);
+  }
+}
+
+// The sizes of a product and its split over k: part s sums [s depth, (s + 1) depth) into partial[batch][s][m][n].
+template <class T>
+struct Product {
+  long long m, n, k, batches;
+  long long depth;
+  int splits;
+  T* partial;
+  long long first;  // of (batch, part) in this launch
+};
+
+struct TilePlace {
+  long long m0, n0, batch;
+  int split;
+};
+
+// Blocks that run at the same time lie in bands of 8 tile rows, so that their operands stay in the second cache.
+template <class T>
+DC_DEVICE TilePlace tile_place(const Product<T>& product, int tile_m, int tile_n) {
+  constexpr long long kBand = 8;
+  const long long rows = (product.m + tile_m - 1) / tile_m, columns = (product.n + tile_n - 1) / tile_n;
+  long long band, within, i, j;
+  divide(block_index().x, kBand * columns, &band, &within);
+  const long long band_rows = rows - band * kBand < kBand ? rows - band * kBand : kBand;
+  divide(within, band_rows, &j, &i);
+  long long batch, split;
+  divide(product.first + block_index().z, product.splits, &batch, &split);
+  return {(band * kBand + i) * tile_m, j * tile_n, batch, static_cast<int>(split)};
+}
+
+constexpr int kSumThreads = 128;
+
+// C from the parts, added in their order.
+template <class T>
+DC_KERNEL void DC_LAUNCH_BOUNDS(kSumThreads, 4) sum_parts(Product<T> product, Output<T> out) {
+  const long long size = product.m * product.n, all = size * product.batches;
+  const long long step = static_cast<long long>(grid_size().x) * kSumThreads;
+  for (long long e = static_cast<long long>(block_index().x) * kSumThreads + thread_index().x; e < all; e += step) {
+    long long batch, within, i, j;
+    divide(e, size, &batch, &within);
+    divide(within, product.n, &i, &j);
+    const T* part = product.partial + batch * product.splits * size + within;
+    T sum = part[0];
+    for (int s = 1; s < product.splits; ++s) sum += part[s * size];
+    Output<T> o = out;
+    o.select(batch);
+    T* row = o.row(i);
+    o.put(row, j, sum);
+    if (o.unfinished()) row[j * o.column_step] = activate(row[j * o.column_step], o.activation);
+  }
+}
+
+inline long long ceil_div(long long a, long long b) { return (a + b - 1) / b; }
+
+// Parts that fill the device where the tiles alone do not. Depends on the sizes alone, so that results do too.
+inline int parts_of(long long tiles, long long k, long long least_depth) {
+  constexpr long long kBlocks = 264, kMost = 64;  // two per multiprocessor of the largest cards
+  const long long wanted = tiles > 0 ? kBlocks / tiles : 1, possible = k / least_depth;
+  const long long parts = wanted < possible ? wanted : possible;
+  return static_cast<int>(parts < 1 ? 1 : parts > kMost ? kMost : parts);
+}
+
+// Launches `kernel`, which computes tiles of tile_m x tile_n by steps of tile_k, over all of C; parts are added up.
+template <class T, class A, class B>
+void run_tiles(const char* op, Context& context, void (*kernel)(A, B, Output<T>, Product<T>), int threads,
+               size_t shared_bytes, int tile_m, int tile_n, int tile_k, long long least_depth, const A& a, const B& b,
+               const Output<T>& out, long long m, long long n, long long k, long long batches) {
+  Product<T> product{m, n, k, batches, k, 1, nullptr, 0};
+  const long long tiles = ceil_div(m, tile_m) * ceil_div(n, tile_n);
+  product.splits = parts_of(tiles * batches, k, least_depth);
+  product.depth = ceil_div(ceil_div(k, product.splits), tile_k) * tile_k;
+  if (k > 0) product.splits = static_cast<int>(ceil_div(k, product.depth));
+  const auto launch_all = [&] {
+    constexpr long long kMostZ = 65535;
+    for (long long z = 0; z < batches * product.splits; z += kMostZ) {
+      product.first = z;
+      const long long now = batches * product.splits - z < kMostZ ? batches * product.splits - z : kMostZ;
+      run(op, context, kernel, dim3(static_cast<unsigned>(tiles), 1, static_cast<unsigned>(now)),
+          dim3(static_cast<unsigned>(threads)), shared_bytes, a, b, out, product);
+    }
+  };
+  if (product.splits == 1) return launch_all();
+  const Scratch parts(op, context, static_cast<size_t>(batches * product.splits * m * n) * sizeof(T));
+  product.partial = parts.template as<T>();
+  launch_all();
+  product.first = 0;
+  run(op, context, sum_parts<T>, dim3(blocks_for(m * n * batches, kSumThreads)), dim3(kSumThreads), 0, product, out);
+}
+
+}  // namespace dc::cuda

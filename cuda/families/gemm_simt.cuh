@@ -1,0 +1,185 @@
+// Tiled products with ordinary multiply-adds, for float and double and any operand.
+// A block computes kM x kN of C by steps of kK: the next step's elements travel from global memory to registers while
+// this one's are multiplied, and two buffers in shared memory need one barrier a step. A thread owns kTm x kTn sums, in
+// groups of four neighbours read as vectors. Bound: multiply-add issue.
+#pragma once
+#include "families/gemm.cuh"
+
+namespace dc::cuda {
+
+template <int kM_, int kN_, int kK_, int kTm_, int kTn_>
+struct SimtTile {
+  static constexpr int kM = kM_, kN = kN_, kK = kK_, kTm = kTm_, kTn = kTn_;
+  static constexpr int kThreads = kM / kTm * (kN / kTn), kMinBlocks = kM == 32 ? 4 : kM == 64 ? 2 : 1;
+  static constexpr int kPitchM = kM + 4, kPitchN = kN + 4;  // rows a multiple of 16 bytes, in different banks
+};
+using SmallTile = SimtTile<32, 32, 16, 4, 4>;
+using MediumTile = SimtTile<64, 64, 16, 4, 4>;
+using LargeTile = SimtTile<128, 128, 8, 8, 8>;
+
+DC_DEVICE void load4(const float* p, float (&v)[4]) {
+  const float4 f = load<float4>(p);
+  v[0] = f.x, v[1] = f.y, v[2] = f.z, v[3] = f.w;
+}
+DC_DEVICE void load4(const double* p, double (&v)[4]) {
+  const double2 f = load<double2>(p), g = load<double2>(p + 2);
+  v[0] = f.x, v[1] = f.y, v[2] = g.x, v[3] = g.y;
+}
+
+// The part of one operand's tile that a thread carries: kCount elements, along p or along the outer index.
+template <class T, class Operand, int kOuter, int kK, int kThreads>
+struct Carried {
+  static constexpr int kCount = kOuter * kK / kThreads;
+  static_assert(kOuter * kK % kThreads == 0);
+  typename Operand::Row rows[kCount];
+  T values[kCount];
+
+  static DC_DEVICE int flat(int e) { return static_cast<int>(thread_index().x) + e * kThreads; }
+  static DC_DEVICE int outer_of(int e) { return Operand::kAlongP ? flat(e) / kK : flat(e) % kOuter; }
+  static DC_DEVICE int p_of(int e) { return Operand::kAlongP ? flat(e) % kK : flat(e) / kOuter; }
+
+  DC_DEVICE void start(const Operand& operand, long long first) {
+    DC_UNROLL
+    for (int e = 0; e < kCount; ++e) rows[e] = operand.row(first + outer_of(e));
+  }
+  DC_DEVICE void fetch(const Operand& operand, long long p0, long long p_end) {
+    DC_UNROLL
+    for (int e = 0; e < kCount; ++e) {
+      const long long p = p0 + p_of(e);
+      values[e] = p < p_end ? operand.get(rows[e], operand.column(p)) : T(0);
+    }
+  }
+  template <int kPitch>
+  DC_DEVICE void keep(T (&tile)[kK][kPitch]) const {
+    DC_UNROLL
+    for (int e = 0; e < kCount; ++e) tile[p_of(e)][outer_of(e)] = values[e];
+  }
+};
+
+// The direction of a matrix is known at run time only; the elements of a thread are one step apart.
+template <class T, int kOuter, int kK, int kThreads>
+struct Carried<T, MatrixOperand<T>, kOuter, kK, kThreads> {
+  static constexpr int kCount = kOuter * kK / kThreads;
+  static_assert(kOuter * kK % kThreads == 0 && kThreads % kK == 0 && kThreads % kOuter == 0);
+  const T* at;
+  long long step, outer_left;
+  int outer, p, outer_step, p_step;
+  T values[kCount];
+
+  DC_DEVICE void start(const MatrixOperand<T>& m, long long first) {
+    const int tid = static_cast<int>(thread_index().x);
+    const bool along = m.along_p();
+    outer = along ? tid / kK : tid % kOuter;
+    p = along ? tid % kK : tid / kOuter;
+    outer_step = along ? kThreads / kK : 0;
+    p_step = along ? 0 : kThreads / kOuter;
+    step = outer_step * m.outer_step + p_step * m.p_step;
+    at = m.data + (first + outer) * m.outer_step + p * m.p_step;
+    outer_left = m.outer - first - outer;
+  }
+  DC_DEVICE void fetch(const MatrixOperand<T>& m, long long p0, long long p_end) {
+    const T* from = at + p0 * m.p_step;
+    const long long p_left = p_end - p0 - p;
+    DC_UNROLL
+    for (int e = 0; e < kCount; ++e)
+      values[e] = e * outer_step < outer_left && e * p_step < p_left ? from[e * step] : T(0);
+  }
+  template <int kPitch>
+  DC_DEVICE void keep(T (&tile)[kK][kPitch]) const {
+    DC_UNROLL
+    for (int e = 0; e < kCount; ++e) tile[p + e * p_step][outer + e * outer_step] = values[e];
+  }
+};
+
+template <class T, class Tile>
+struct SimtShared {
+  T a[2][Tile::kK][Tile::kPitchM];
+  T b[2][Tile::kK][Tile::kPitchN];
+};
+
+template <class T, class Tile, class A, class B>
+DC_KERNEL void DC_LAUNCH_BOUNDS(Tile::kThreads, Tile::kMinBlocks)
+    simt_product(A a, B b, Output<T> out, Product<T> product) {
+  constexpr int kGroupsM = Tile::kTm / 4, kGroupsN = Tile::kTn / 4;
+  constexpr int kStepM = Tile::kM / kGroupsM, kStepN = Tile::kN / kGroupsN;
+  using Shared = SimtShared<T, Tile>;
+  alignas(16) DC_SHARED(Shared, shared);
+  const TilePlace place = tile_place(product, Tile::kM, Tile::kN);
+  a.select(place.batch);
+  b.select(place.batch);
+  const int tx = static_cast<int>(thread_index().x) % (Tile::kN / Tile::kTn);
+  const int ty = static_cast<int>(thread_index().x) / (Tile::kN / Tile::kTn);
+  const long long p_begin = place.split * product.depth;
+  const long long p_end = p_begin + product.depth < product.k ? p_begin + product.depth : product.k;
+
+  Carried<T, A, Tile::kM, Tile::kK, Tile::kThreads> from_a;
+  Carried<T, B, Tile::kN, Tile::kK, Tile::kThreads> from_b;
+  from_a.start(a, place.m0);
+  from_b.start(b, place.n0);
+  T sums[Tile::kTm][Tile::kTn] = {};
+  from_a.fetch(a, p_begin, p_end);
+  from_b.fetch(b, p_begin, p_end);
+  int buffer = 0;
+  for (long long p0 = p_begin; p0 < p_end; p0 += Tile::kK) {
+    from_a.keep(shared.a[buffer]);
+    from_b.keep(shared.b[buffer]);
+    sync_block();
+    if (p0 + Tile::kK < p_end) {
+      from_a.fetch(a, p0 + Tile::kK, p_end);
+      from_b.fetch(b, p0 + Tile::kK, p_end);
+    }
+    DC_UNROLL
+    for (int p = 0; p < Tile::kK; ++p) {
+      T x[kGroupsM][4], y[kGroupsN][4];
+      DC_UNROLL
+      for (int g = 0; g < kGroupsM; ++g) load4(&shared.a[buffer][p][g * kStepM + ty * 4], x[g]);
+      DC_UNROLL
+      for (int g = 0; g < kGroupsN; ++g) load4(&shared.b[buffer][p][g * kStepN + tx * 4], y[g]);
+      DC_UNROLL
+      for (int i = 0; i < Tile::kTm; ++i) DC_UNROLL
+      for (int j = 0; j < Tile::kTn; ++j) sums[i][j] += x[i / 4][i % 4] * y[j / 4][j % 4];
+    }
+    buffer ^= 1;
+  }
+
+  out.select(place.batch);
+  T* part = product.partial + (place.batch * product.splits + place.split) * product.m * product.n;
+  DC_UNROLL
+  for (int i = 0; i < Tile::kTm; ++i) {
+    const long long row = place.m0 + i / 4 * kStepM + ty * 4 + i % 4;
+    if (row < product.m) {
+      T* at = product.splits > 1 ? part + row * product.n : out.row(row);
+      DC_UNROLL
+      for (int j = 0; j < Tile::kTn; ++j) {
+        const long long column = place.n0 + j / 4 * kStepN + tx * 4 + j % 4;
+        if (column < product.n) {
+          if (product.splits > 1)
+            at[column] = sums[i][j];
+          else
+            out.put(at, column, sums[i][j]);
+        }
+      }
+    }
+  }
+  if (product.splits == 1 && out.unfinished())
+    activate_tile(out, place.m0, place.n0,
+                  static_cast<int>(product.m - place.m0 < Tile::kM ? product.m - place.m0 : Tile::kM),
+                  static_cast<int>(product.n - place.n0 < Tile::kN ? product.n - place.n0 : Tile::kN), Tile::kThreads);
+}
+
+// The largest tile that leaves no multiprocessor idle. Without `kLarge` there is one kernel less.
+template <bool kLarge, class T, class A, class B>
+void simt(const char* op, Context& context, const A& a, const B& b, const Output<T>& out, long long m, long long n,
+          long long k, long long batches) {
+  const auto with = [&]<class Tile>(Tile) {
+    run_tiles<T>(op, context, simt_product<T, Tile, A, B>, Tile::kThreads, 0, Tile::kM, Tile::kN, Tile::kK, 256, a, b,
+                 out, m, n, k, batches);
+  };
+  const auto tiles = [&](int side) { return ceil_div(m, side) * ceil_div(n, side) * batches; };
+  if constexpr (kLarge && sizeof(T) == sizeof(float))
+    if (tiles(128) >= 132) return with(LargeTile{});
+  if (tiles(64) >= 132) return with(MediumTile{});
+  with(SmallTile{});
+}
+
+}  // namespace dc::cuda
