@@ -72,7 +72,7 @@ void forward(const Conv2dShape& s, const T* x, const T* w, const T* bias, T* y, 
                dim3(kDepthwiseThreads), 0, s, x, w, bias, y);
   const WindowsByTerm<T> a{windows_of_input(s, x)};
   const MatrixOperand<T> b{w, kg, terms, 1, kg * terms};
-  const Output<T> out{y, s.k, 1, kg, bias, kg, s.activation, false, 0, 0, 0, 0};
+  const Output<T> out{y, s.k, 1, kg, bias, kg, s.activation, false, 0, 0, 0, 0, false};
   simt<false>(op, context, a, b, out, pixels, kg, terms, s.groups);
 }
 
@@ -136,7 +136,7 @@ void grad_input(const Conv2dShape& s, const T* gy, const T* w, T* gx, Context& c
                                 narrow(s.k), narrow(u.count), narrow(kg), 1, 1, narrow(v.start), narrow(u.start),
                                 narrow(-v.dilation), narrow(-u.dilation), kg}};
       const MatrixOperand<T> b{turned.template as<T>(), cg, terms, 1, cg * terms};
-      Output<T> out{gx + (y * s.w + x) * s.c, s.c, 1, cg, nullptr, 0, Activation::none, false, 0, 0, 0, 0};
+      Output<T> out{gx + (y * s.w + x) * s.c, s.c, 1, cg, nullptr, 0, Activation::none, false, 0, 0, 0, 0, false};
       if (s.stride_h > 1 || s.stride_w > 1) {
         out.rows = v.positions, out.columns = u.positions;
         out.image_step = s.h * s.w * s.c, out.y_step = s.stride_h * s.w * s.c, out.row_step = s.stride_w * s.c;
@@ -156,7 +156,7 @@ void grad_weight(const Conv2dShape& s, const T* x, const T* gy, T* gw, Context& 
     return product(op, conv_precision, g, gy, x, static_cast<const T*>(nullptr), gw, context);
   }
   check_sizes(op, s);
-  const Output<T> out{gw, terms, 1, kg * terms, nullptr, 0, Activation::none, false, 0, 0, 0, 0};
+  const Output<T> out{gw, terms, 1, kg * terms, nullptr, 0, Activation::none, false, 0, 0, 0, 0, false};
   if (depthwise(s)) {
     const int64_t taps = s.r * s.s, blocks = ceil_div(s.k, 32) * ceil_div(taps, kTaps);
     Product<T> sizes{s.k, taps, pixels, 1, 0, 0, nullptr, 0};
