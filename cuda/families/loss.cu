@@ -28,15 +28,15 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(Group::kThreads, Group::kBlocks)
   for (long long base = group.first(); base < s.rows; base += group.step()) {
     const RowPart part = group.part(base, s.rows, s.c, vector);
     const T* from = x + part.row * s.c;
-    Quad<T> held[kHeld<T>];
+    Quad<T> held[kHeld<T, Group>];
     const RowSum<T> row = sum_exponentials(group, part, from, held, false);
     const T level = row.top + log_of(row.sum);
     T spread = 0;
     if (s.smoothing != T(0)) {
-      const auto add = [&](const Quad<T>& v, long long q) {
+      const auto add = [&](const Quad<T>& v, auto q) {
         for (int i = 0; i < 4; ++i) {
-          const long long k = part.first(q) + static_cast<long long>(i) * part.step();
-          if (k < part.c) spread = fma_of(weights ? weights[k] : T(1), level - v.of[i], spread);
+          const auto k = part.first(q) + i * part.step();
+          if (part.inside(k)) spread = fma_of(weights ? weights[k] : T(1), level - v.of[i], spread);
         }
       };
       for_quads<Group::kRest>(
@@ -104,11 +104,11 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(Group::kThreads, Group::kBlocks)
   for (long long base = group.first(); base < rows; base += group.step()) {
     const RowPart part = group.part(base, rows, c, vector);
     const T *from = x + part.row * c, *targets = t + part.row * c;
-    Quad<T> held[kHeld<T>];
+    Quad<T> held[kHeld<T, Group>];
     const RowSum<T> row = sum_exponentials(group, part, from, held, false);
     const T level = row.top + log_of(row.sum);
     T sum = 0;
-    const auto add = [&](const Quad<T>& v, long long q) {
+    const auto add = [&](const Quad<T>& v, auto q) {
       const Quad<T> target = load_quad(targets, part, q, T(0));
       const Quad<T> w = weights ? load_quad(weights, part, q, T(0)) : Quad<T>{T(1), T(1), T(1), T(1)};
       DC_UNROLL
@@ -139,12 +139,12 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(Group::kThreads, Group::kBlocks)
     const long long o = part.row * c;
     const bool live = part.row < rows;
     const T level = live ? lse[part.row] : T(0), scale = live ? g[part.row * g_step] * g_scale : T(0);
-    Quad<T> held[kHeld<T>];  // w t
+    Quad<T> held[kHeld<T, Group>];  // w t
     T mass = 0;
-    const auto weights_of = [&](long long q) {
+    const auto weights_of = [&](auto q) {
       return weights ? load_quad(weights, part, q, T(0)) : Quad<T>{T(1), T(1), T(1), T(1)};
     };
-    const auto weighted = [&](long long q) {
+    const auto weighted = [&](auto q) {
       Quad<T> v = load_quad(t + o, part, q, T(0));
       if (weights) {
         const Quad<T> w = weights_of(q);
@@ -164,7 +164,7 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(Group::kThreads, Group::kBlocks)
           [&](long long q) { add(weighted(q)); });
       mass = group.reduce(mass, T(0), Sum());
     }
-    const auto give = [&](const Quad<T>& target, long long q) {
+    const auto give = [&](const Quad<T>& target, auto q) {
       const Quad<T> v = load_quad(x + o, part, q, T(0));
       Quad<T> a, b;
       const Quad<T> w = weights_of(q);

@@ -10,9 +10,6 @@ namespace dc::cuda {
 namespace {
 
 template <class T>
-inline constexpr int kHeld = sizeof(T) == sizeof(float) ? 8 : 4;
-
-template <class T>
 struct RowSum {
   T top, sum;  // the maximum, and the sum of exp(x - top)
 };
@@ -67,7 +64,7 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(Group::kThreads, Group::kBlocks)
     const RowPart part = group.part(base, rows, c, vector);
     const T* from = x + part.row * c;
     T* to = y + part.row * c;
-    Quad<T> held[kHeld<T>];
+    Quad<T> held[kHeld<T, Group>];
     const RowSum<T> s = sum_exponentials(group, part, from, held, !logarithm);
     const T scale = T(1) / s.sum, rest = logarithm ? log_of(s.sum) : T(0);
     for_quads<Group::kRest>(
@@ -101,14 +98,14 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(Group::kThreads, Group::kBlocks)
     const RowPart part = group.part(base, rows, c, vector);
     const T *ys = y + part.row * c, *gs = g + part.row * c;
     T* to = gx + part.row * c;
-    Both held[kHeld<T>];
+    Both held[kHeld<T, Group>];
     T sum = 0;
-    const auto take = [&](Both& v, long long q) {
+    const auto take = [&](Both& v, auto q) {
       v = {load_quad(ys, part, q, T(0)), load_quad(gs, part, q, T(0))};
       DC_UNROLL
       for (int i = 0; i < 4; ++i) sum = logarithm ? sum + v.g.of[i] : fma_of(v.y.of[i], v.g.of[i], sum);
     };
-    const auto give = [&](const Both& v, long long q) {
+    const auto give = [&](const Both& v, auto q) {
       Quad<T> r;
       DC_UNROLL
       for (int i = 0; i < 4; ++i)

@@ -19,51 +19,63 @@ struct Quad {
 };
 
 // The part of a row that a thread sees. c = 0: there is no row, but the thread takes part in the group's reductions.
+// Quads in registers are counted in int, which suffices for their columns and saves registers, others in long long.
 struct RowPart {
   long long row, c;
-  int size, rank;
+  int near, size, rank;  // near: c, or enough for the quads in registers
   bool vector;
 
+  DC_DEVICE RowPart(long long row_, long long c_, int size_, int rank_, bool vector_)
+      : row(row_),
+        c(c_),
+        near(c_ < 0x40000000 ? static_cast<int>(c_) : 0x40000000),
+        size(size_),
+        rank(rank_),
+        vector(vector_) {}
   // Element i of quad q is element first(q) + i * step() of the row.
-  DC_DEVICE long long first(long long q) const { return vector ? (q * size + rank) * 4 : q * 4 * size + rank; }
+  template <class Index>
+  DC_DEVICE Index first(Index q) const {
+    return vector ? (q * size + rank) * 4 : q * 4 * size + rank;
+  }
   DC_DEVICE int step() const { return vector ? 1 : size; }
   DC_DEVICE long long quads() const { return (c + 4ll * size - 1) / (4ll * size); }
-  DC_DEVICE bool has(long long q, int i) const { return first(q) + static_cast<long long>(i) * step() < c; }
+  DC_DEVICE bool inside(int k) const { return k < near; }
+  DC_DEVICE bool inside(long long k) const { return k < c; }
 };
 
 // Elements past the end of the row are `absent`.
-template <class T>
-DC_DEVICE Quad<T> load_quad(const T* row, const RowPart& part, long long q, T absent) {
-  const long long at = part.first(q);
+template <class T, class Index>
+DC_DEVICE Quad<T> load_quad(const T* row, const RowPart& part, Index q, T absent) {
+  const Index at = part.first(q);
   Quad<T> v;
   if constexpr (sizeof(T) == sizeof(float)) {
     if (part.vector) {
-      const float4 four = at < part.c ? load<float4>(row + at) : float4{absent, absent, absent, absent};
+      const float4 four = part.inside(at) ? load<float4>(row + at) : float4{absent, absent, absent, absent};
       v.of[0] = four.x, v.of[1] = four.y, v.of[2] = four.z, v.of[3] = four.w;
       return v;
     }
   }
   DC_UNROLL
   for (int i = 0; i < 4; ++i) {
-    const long long k = at + static_cast<long long>(i) * part.size;
-    v.of[i] = k < part.c ? row[k] : absent;
+    const Index k = at + static_cast<Index>(i) * part.size;
+    v.of[i] = part.inside(k) ? row[k] : absent;
   }
   return v;
 }
 
-template <class T>
-DC_DEVICE void store_quad(T* row, const RowPart& part, long long q, const Quad<T>& v) {
-  const long long at = part.first(q);
+template <class T, class Index>
+DC_DEVICE void store_quad(T* row, const RowPart& part, Index q, const Quad<T>& v) {
+  const Index at = part.first(q);
   if constexpr (sizeof(T) == sizeof(float)) {
     if (part.vector) {
-      if (at < part.c) store(row + at, float4{v.of[0], v.of[1], v.of[2], v.of[3]});
+      if (part.inside(at)) store(row + at, float4{v.of[0], v.of[1], v.of[2], v.of[3]});
       return;
     }
   }
   DC_UNROLL
   for (int i = 0; i < 4; ++i) {
-    const long long k = at + static_cast<long long>(i) * part.size;
-    if (k < part.c) row[k] = v.of[i];
+    const Index k = at + static_cast<Index>(i) * part.size;
+    if (part.inside(k)) row[k] = v.of[i];
   }
 }
 
@@ -72,9 +84,11 @@ template <bool kRest, class Held, int kHeld, class F, class R>
 DC_DEVICE void for_quads(const RowPart& part, Held (&held)[kHeld], const F& f, const R& rest) {
   DC_UNROLL
   for (int q = 0; q < kHeld; ++q)
-    if (static_cast<long long>(q) * 4 * part.size < part.c) f(q, held[q]);
-  if constexpr (kRest)
-    for (long long q = kHeld; q < part.quads(); ++q) rest(q);
+    if (q * 4 * part.size < part.near) f(q, held[q]);
+  if constexpr (kRest) {
+    DC_NO_UNROLL  // registers are taken
+        for (long long q = kHeld; q < part.quads(); ++q) rest(q);
+  }
 }
 
 // Not NaN where one of two is a number: a NaN shows in the sum that follows every maximum here.
@@ -117,13 +131,17 @@ struct BlockRows {
   DC_DEVICE long long first() const { return block_index().x; }
   DC_DEVICE long long step() const { return grid_size().x; }
   DC_DEVICE RowPart part(long long base, long long rows, long long c, bool vector) const {
-    return {base, base < rows ? c : 0, size, static_cast<int>(thread_index().x), vector};
+    return {base, base < rows ? c : 0, size, opaque(static_cast<int>(thread_index().x)), vector};
   }
   template <class T, class Combine>
   DC_DEVICE T reduce(T v, T neutral, const Combine& combine DC_PLACE_PARAMETER) const {
     return block_reduce(v, neutral, combine DC_PLACE_ARGUMENT);
   }
 };
+
+// Quads that a thread holds in registers.
+template <class T, class Group>
+inline constexpr int kHeld = (Group::kRest ? 16 : 32) / static_cast<int>(sizeof(T));
 
 // What a launch over rows needs. `short_row`: the most elements that 32 lanes hold in registers.
 struct RowPlan {
@@ -143,13 +161,13 @@ template <class T>
 RowPlan plan_rows(long long rows, long long c, long long short_row, unsigned most = 2112) {
   if (sizeof(T) == sizeof(float) && c <= short_row) {
     const int size = power_of_two_from((c + 3) / 4, 32);
-    const long long threads = (rows * size + 31) / 32 * 32;
+    const long long threads = rows > 0 ? (rows * size + 31) / 32 * 32 : 32;
     const unsigned block = threads < WarpRows::kThreads ? static_cast<unsigned>(threads) : WarpRows::kThreads;
     return {true, size, blocks_for(rows, static_cast<int>(block) / size, 1, most), block};
   }
   int size = power_of_two_from((c + 3) / 4, 256);
   if (size < 32) size = 32;
-  if (c > 8192) size = BlockRows::kThreads;
+  if (c > 4096) size = BlockRows::kThreads;
   return {false, size, blocks_for(rows, 1, 1, most), static_cast<unsigned>(size)};
 }
 
