@@ -106,10 +106,11 @@ void bind_device(py::module_& m) {
   py::class_<RecordedStep>(m, "RecordedStep")
       .def(py::init([](const std::string& device) { return std::make_unique<RecordedStep>(device_from(device)); }))
       .def("end", &RecordedStep::end)
-      .def("launch", [](RecordedStep& r, const std::vector<std::pair<uint64_t, uint64_t>>& advancing) {
-        py::gil_scoped_release released;
-        r.recording().launch(advancing);
-      })
+      .def("launch",
+           [](RecordedStep& r, const std::vector<std::pair<uint64_t, uint64_t>>& advancing) {
+             py::gil_scoped_release released;
+             r.recording().launch(advancing);
+           })
       .def("calls", [](RecordedStep& r, uint64_t seed, uint64_t stream) { return r.recording().calls(seed, stream); })
       .def("refresh", [](RecordedStep& r, bool on) { r.recording().refresh(on); });
   m.def("isa", [] { return cpu_table().name; });

@@ -70,7 +70,7 @@ class CachingPool {
   std::unique_ptr<RawAllocator> raw_;
   mutable std::mutex mutex_;
   std::map<size_t, std::vector<void*>> free_;
-  PrivateBlocks* serving_ = nullptr;                // null: allocations come from free_
+  PrivateBlocks* serving_ = nullptr;                 // null: allocations come from free_
   std::unordered_map<void*, PrivateBlocks*> owner_;  // blocks that were allocated for a recording
   MemoryStatistics statistics_;
   uint64_t cache_limit_ = UINT64_MAX;

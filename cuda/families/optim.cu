@@ -59,7 +59,8 @@ DC_DEVICE void store_some(double* y, const double (&v)[2]) { store(y, double2{v[
 
 template <class T, class Step>
 DC_KERNEL void DC_LAUNCH_BOUNDS(256, 3)
-    step_kernel(Step passed, const Step* recorded, const TensorEntry<T>* DC_RESTRICT tensors, int count, long long chunks) {
+    step_kernel(Step passed, const Step* recorded, const TensorEntry<T>* DC_RESTRICT tensors, int count,
+                long long chunks) {
   constexpr int W = kWidth<T>;
   const Step step = recorded ? *recorded : passed;
   const Uses u = uses(step);

@@ -208,8 +208,8 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4)
 }
 
 template <bool kReads, class T, class Make>
-void make_random(const char* op, const RandomKey& key, int64_t n, const Make& make, const T* x, T* y,
-                 Context& context, bool may_be_recorded = false) {
+void make_random(const char* op, const RandomKey& key, int64_t n, const Make& make, const T* x, T* y, Context& context,
+                 bool may_be_recorded = false) {
   if (!may_be_recorded) refuse_recording(op, context);
   const bool vector = reinterpret_cast<uintptr_t>(x) % 16 == 0 && reinterpret_cast<uintptr_t>(y) % 16 == 0;
   run(op, context, random_kernel<T, Make, kReads>, dim3(blocks_for(n, kThreads, Make::kElements)), dim3(kThreads), 0,

@@ -124,8 +124,8 @@ void CudaRecording::upload(void* to, const void* from, size_t bytes) {
 }
 
 cuda::RangeNote* CudaRecording::note(const RangeCheck& range) {
-  DC_CHECK(noted_.checks.size() < fresh_notes().size(), DeviceError, range.op, ": a recorded step has more than ", kNotes,
-           " checks of indices");
+  DC_CHECK(noted_.checks.size() < fresh_notes().size(), DeviceError, range.op, ": a recorded step has more than ",
+           kNotes, " checks of indices");
   noted_.checks.push_back(range);
   return noted_.notes + (noted_.checks.size() - 1);
 }

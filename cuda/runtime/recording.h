@@ -49,11 +49,11 @@ class CudaRecording final : public Recording {
   Context& context_;
   std::vector<CudaRecording*>& launched_;
   void* graph_ = nullptr;
-  char* values_ = nullptr;              // on the device
-  std::vector<char> host_;              // the same on the host
+  char* values_ = nullptr;                         // on the device
+  std::vector<char> host_;                         // the same on the host
   std::vector<std::pair<size_t, size_t>> places_;  // of optimizer values: offset and size
   std::vector<Key> keys_;
-  size_t next_ = 0;                     // place of the next value while refreshing
+  size_t next_ = 0;  // place of the next value while refreshing
   int64_t launches_ = 0;
   NotedChecks noted_;
   std::vector<void*> pinned_;

@@ -25,8 +25,8 @@ class CapturedStep:
     Args:
         step: takes tensors, does what a training step does (forward, `backward`, `optimizer.step()`) and returns a
             tensor or a tuple of tensors. It must do the same work at each call, and not read results on the host:
-            no `.item()`, `.numpy()`, no `clip_norm`. Random numbers other than those of `model`'s Dropout layers come in
-            as inputs.
+            no `.item()`, `.numpy()`, no `clip_norm`. Random numbers come in as inputs, but for those of `model`'s
+            Dropout layers.
         optimizers: those that `step` uses; rates, schedules and corrections go on from call to call.
         model: the module whose Dropout layers go on from call to call.
         device: of the work.

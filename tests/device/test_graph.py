@@ -149,7 +149,7 @@ def test_inputs_must_have_the_recorded_shapes() -> None:
     for _ in range(2):
         step(dc.ones((2, 3), device="cuda"))
     for other in (dc.ones((3, 3), device="cuda"), dc.ones((2, 3), dtype="float64", device="cuda")):
-        with pytest.raises(ArgumentError, match="expected inputs .* as recorded, got"):
+        with pytest.raises(ArgumentError, match=r"expected inputs .* as recorded, got"):
             step(other)
     assert step(dc.full((2, 3), 4.0, device="cuda")).tolist() == [[8.0] * 3] * 2
     with pytest.raises(ArgumentError, match="expected a CUDA device"):
