@@ -49,8 +49,11 @@ void bind_random(py::module_& m) {
       "random_bernoulli_each",
       [](const Key& key, const Array& p) { return ops::random_bernoulli_each(key_from(key), p); }, "key"_a, "p"_a);
   m.def(
-      "random_permutation", [](const Key& key, int64_t n) { return ops::random_permutation(key_from(key), n); },
-      "key"_a, "n"_a);
+      "random_permutation",
+      [](const Key& key, int64_t n, const std::string& device) {
+        return ops::random_permutation(key_from(key), n, device_from(device));
+      },
+      "key"_a, "n"_a, "device"_a = "cpu");
   m.def(
       "dropout",
       [](const Key& key, const Array& x, double p) {

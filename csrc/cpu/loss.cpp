@@ -344,19 +344,40 @@ void bce_logits_grad(int64_t rows, int64_t c, const T* x, const T* t, const T* p
     });
 }
 
+template <class T>
+void total(int64_t n, double scale, const T* x, T* y, Context&) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += static_cast<double>(x[i]);
+  *y = static_cast<T>(sum * scale);
+}
+
 }  // namespace
 
 extern const LossKernels<float> loss_f32;
-const LossKernels<float> loss_f32 = {
-    softmax<float>,       log_softmax<float>,        softmax_grad<float>,       log_softmax_grad<float>,
-    cross_entropy<float>, cross_entropy_grad<float>, soft_cross_entropy<float>, soft_cross_entropy_grad<float>,
-    bce_logits<float>,    bce_logits_grad<float>};
+const LossKernels<float> loss_f32 = {softmax<float>,
+                                     log_softmax<float>,
+                                     softmax_grad<float>,
+                                     log_softmax_grad<float>,
+                                     cross_entropy<float>,
+                                     cross_entropy_grad<float>,
+                                     soft_cross_entropy<float>,
+                                     soft_cross_entropy_grad<float>,
+                                     bce_logits<float>,
+                                     bce_logits_grad<float>,
+                                     total<float>};
 #ifdef DC_ISA_SCALAR
 extern const LossKernels<double> loss_f64;
-const LossKernels<double> loss_f64 = {
-    softmax<double>,       log_softmax<double>,        softmax_grad<double>,       log_softmax_grad<double>,
-    cross_entropy<double>, cross_entropy_grad<double>, soft_cross_entropy<double>, soft_cross_entropy_grad<double>,
-    bce_logits<double>,    bce_logits_grad<double>};
+const LossKernels<double> loss_f64 = {softmax<double>,
+                                      log_softmax<double>,
+                                      softmax_grad<double>,
+                                      log_softmax_grad<double>,
+                                      cross_entropy<double>,
+                                      cross_entropy_grad<double>,
+                                      soft_cross_entropy<double>,
+                                      soft_cross_entropy_grad<double>,
+                                      bce_logits<double>,
+                                      bce_logits_grad<double>,
+                                      total<double>};
 #endif
 
 }  // namespace dc::DC_ISA

@@ -3,8 +3,8 @@
 // One operand is `shared`, the one with the shorter outer dimension: it is packed once per slab of k, in parallel,
 // into memory that all tasks read. The other is `private`: each task owns a block of it, packs that block per kDepth
 // of k into its own memory (L2) and runs it against the whole shared operand. So nothing is packed twice.
-// Small operands whose rows the tile can read in place are not packed at all.
-// The order of sums over k depends on k alone, and tasks on the sizes alone. Bound by FMA issue; GEMV by memory.
+// Small operands whose rows the tile can read in place are not packed at all. A small C with a long k is cut along k.
+// The order of sums over k and the tasks depend on the sizes alone. Bound by FMA issue; GEMV by memory.
 #include "kernels/matmul.h"
 
 #include "core/parallel.h"
@@ -16,7 +16,9 @@ namespace {
 
 constexpr int64_t kDepth = 512;               // k per tile: deeper than L1 holds, because every pass over C costs more
 constexpr int64_t kSharedElements = 1 << 18;  // shared slab: 1 MB of float
-constexpr int64_t kTaskWork = 1 << 17;        // multiply-adds that pay for waking a thread
+constexpr int64_t kPartDepth = 1024;          // least k of a part where k is cut
+constexpr int64_t kMostParts = 8;
+constexpr int64_t kTaskWork = 1 << 17;  // multiply-adds that pay for waking a thread
 
 int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -190,6 +192,51 @@ struct Product {
       }
   }
 
+  // All of C by the calling thread, both operands packed per kDepth of k.
+  void alone() const {
+    T* packed = static_cast<T*>(thread_scratch(1, (s.m + panels * kTileColumns) * depth * sizeof(T)));
+    T* panel = packed + s.m * depth;
+    for (int64_t p0 = 0; p0 < s.k; p0 += depth) {
+      const int64_t k = min64(depth, s.k - p0);
+      pack_a_tiles(0, tiles.count, p0, k, packed);
+      pack_b_panels(0, panels, p0, k, panel);
+      run(0, tiles.count, 0, panels, p0, packed, 0, k, panel, 0, k, true, nullptr);
+    }
+  }
+
+  bool cut_along_k() const {
+    return !packed_b && s.m <= 512 && s.n <= 512 && s.m * s.n >= 1 << 15 && s.k >= 4 * kPartDepth;
+  }
+
+  // Each task: a part of k, with a sum of its own; the sums are added in order.
+  void parts_of_k(Context& context) const {
+    const int64_t parts = min64(kMostParts, s.k / kPartDepth), part = ceil_div(s.k, parts);
+    T* sums = static_cast<T*>(thread_scratch(0, (parts - 1) * s.m * s.n * sizeof(T)));
+    parallel_for(context, parts, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        MatmulShape own = s;
+        own.k = min64(part, s.k - i * part);
+        own.activation = Activation::none;
+        own.accumulate = i == 0 && s.accumulate;
+        if (i > 0) own.c_row = s.n;
+        Product<T>(own, a + i * part * s.a_col, b + i * part * s.b_row, nullptr, nullptr,
+                   i == 0 ? c : sums + (i - 1) * s.m * s.n)
+            .alone();
+      }
+    });
+    parallel_for(context, s.m, ceil_div(1 << 14, s.n * parts), [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        for (int64_t i = 0; i + 1 < parts; ++i) {
+          const T* from = sums + (i * s.m + row) * s.n;
+          for (int64_t j = 0; j < s.n; ++j) c[row * s.c_row + j] += from[j];
+        }
+        if (bias)
+          for (int64_t j = 0; j < s.n; ++j) c[row * s.c_row + j] += bias[j];
+      }
+      activate_rows(c + begin * s.c_row, end - begin, s.c_row, s.n, s.activation);
+    });
+  }
+
   // Row `row` of C, or its only column.
   void finish_vector(const T* y, int64_t begin, int64_t end, bool column, int64_t row) const {
     for (int64_t j = begin; j < end; ++j) {
@@ -270,6 +317,8 @@ struct Product {
       vector(false, context);
     } else if (s.m <= kFewRows && s.a_col == 1 && s.b_row == 1 && s.b_col != 1 && !packed_b) {
       few_rows(context);
+    } else if (cut_along_k()) {
+      parts_of_k(context);
     } else if (s.m <= s.n || (s.m <= 10 * kTileRows && 2 * panels >= tiles.count)) {
       columns_private(context);
     } else {

@@ -119,10 +119,10 @@ Affine<T> affine(const SlabNormShape& s, const T* mean, const T* rstd, const T* 
   for (int64_t slab = 0; slab < s.slabs; ++slab) {
     for (int64_t k = 0; k < s.c; ++k) {
       const int64_t at = slab * s.groups + k / width;
-      const double a = static_cast<double>(rstd[at]) * (gamma ? static_cast<double>(gamma[k]) : 1.0);
+      const double a = (rstd ? static_cast<double>(rstd[at]) : 1.0) * (gamma ? static_cast<double>(gamma[k]) : 1.0);
       scale[slab * s.c + k] = static_cast<T>(a);
-      shift[slab * s.c + k] =
-          static_cast<T>((beta ? static_cast<double>(beta[k]) : 0.0) - a * static_cast<double>(mean[at]));
+      shift[slab * s.c + k] = static_cast<T>((beta ? static_cast<double>(beta[k]) : 0.0) -
+                                             (mean ? a * static_cast<double>(mean[at]) : 0.0));
     }
   }
   return {scale, shift};
@@ -295,7 +295,7 @@ void slab_grad(const SlabNormShape& s, const T* x, const T* g, const T* mean, co
 
 template <class T>
 void update_running(int64_t c, int64_t rows, T momentum, const T* mean, const T* variance, T* running_mean,
-                    T* running_variance) {
+                    T* running_variance, Context&) {
   const T unbias = rows > 1 ? static_cast<T>(rows) / static_cast<T>(rows - 1) : T(1);
   for (int64_t k = 0; k < c; ++k) {
     running_mean[k] += momentum * (mean[k] - running_mean[k]);

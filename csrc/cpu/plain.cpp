@@ -112,6 +112,70 @@ static void where(int itemsize, const Nd& nd, const uint8_t* c, const void* a, c
   }
 }
 
-extern const PlainKernels plain = {integer_binary, compare, where};
+// f(run of one result, its index): one result after the other, elements a stride of `inner` apart.
+template <class F>
+static DC_INLINE void fold_axis(const ReduceShape& s, Context& context, const F& f) {
+  parallel_for(context, s.outer * s.inner, kGrain / (s.r + 1) + 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) f(i / s.inner * s.r * s.inner + i % s.inner, i);
+  });
+}
+
+template <class T>
+static void integer_reduce_typed(ReduceOp op, const ReduceShape& s, const void* xv, void* yv, Context& context) {
+  const T* x = static_cast<const T*>(xv);
+  fold_axis(s, context, [&](int64_t first, int64_t i) {
+    if (op == ReduceOp::sum) {
+      uint64_t sum = 0;
+      for (int64_t p = 0; p < s.r; ++p) sum += static_cast<uint64_t>(x[first + p * s.inner]);
+      static_cast<int64_t*>(yv)[i] = static_cast<int64_t>(sum);
+      return;
+    }
+    T best = x[first];
+    for (int64_t p = 1; p < s.r; ++p) {
+      const T v = x[first + p * s.inner];
+      if (op == ReduceOp::max ? v > best : v < best) best = v;
+    }
+    static_cast<T*>(yv)[i] = best;
+  });
+}
+
+static void integer_reduce(ReduceOp op, ElementTag tag, const ReduceShape& s, const void* x, void* y,
+                           Context& context) {
+  switch (tag) {
+    case ElementTag::int32:
+      return integer_reduce_typed<int32_t>(op, s, x, y, context);
+    case ElementTag::int64:
+      return integer_reduce_typed<int64_t>(op, s, x, y, context);
+    default:
+      return integer_reduce_typed<uint8_t>(op, s, x, y, context);
+  }
+}
+
+template <class T>
+static void integer_arg_typed(bool largest, const ReduceShape& s, const void* xv, int64_t* index, Context& context) {
+  const T* x = static_cast<const T*>(xv);
+  fold_axis(s, context, [&](int64_t first, int64_t i) {
+    int64_t best = 0;
+    for (int64_t p = 1; p < s.r; ++p) {
+      const T v = x[first + p * s.inner], top = x[first + best * s.inner];
+      if (largest ? v > top : v < top) best = p;
+    }
+    index[i] = best;
+  });
+}
+
+static void integer_arg_extreme(bool largest, ElementTag tag, const ReduceShape& s, const void* x, int64_t* index,
+                                Context& context) {
+  switch (tag) {
+    case ElementTag::int32:
+      return integer_arg_typed<int32_t>(largest, s, x, index, context);
+    case ElementTag::int64:
+      return integer_arg_typed<int64_t>(largest, s, x, index, context);
+    default:
+      return integer_arg_typed<uint8_t>(largest, s, x, index, context);
+  }
+}
+
+extern const PlainKernels plain = {integer_binary, compare, where, integer_reduce, integer_arg_extreme};
 
 }  // namespace dc::DC_ISA

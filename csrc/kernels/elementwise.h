@@ -3,6 +3,7 @@
 #include "elementwise_ops.h"
 #include "kernel.h"
 #include "layout.h"
+#include "reduce.h"
 
 namespace dc {
 
@@ -12,8 +13,8 @@ struct ElementwiseKernels {
   Kernel<void(BinaryOp, const Nd&, const T* a, const T* b, T* y, double p0, double p1, Context&)> binary;
 };
 
-// Integer arithmetic (add, subtract, multiply, maximum, minimum, power is not offered), comparisons of every
-// type, selection by condition: types by tag, one plain implementation per device.
+// What integers and bool need: arithmetic (add, subtract, multiply, maximum, minimum, power is not offered),
+// comparisons of every type, selection by condition: types by tag, one plain implementation per device.
 enum class ElementTag : int32_t { float32, float64, int32, int64, uint8, boolean };  // same order as DType
 
 struct PlainKernels {
@@ -22,6 +23,12 @@ struct PlainKernels {
   // y = condition ? a : b, elements of `itemsize` bytes; strides 0, 1, 2 belong to condition, a, b.
   Kernel<void(int itemsize, const Nd&, const uint8_t* condition, const void* a, const void* b, void* y, Context&)>
       where;
+  // y: (outer, inner), over the middle axis of a contiguous (outer, r, inner) array. Sums are int64 and wrap; max and
+  // min have the type of x, r > 0.
+  Kernel<void(ReduceOp, ElementTag, const ReduceShape&, const void* x, void* y, Context&)> integer_reduce;
+  // The position of the first extreme along the axis, r > 0.
+  Kernel<void(bool largest, ElementTag, const ReduceShape&, const void* x, int64_t* index, Context&)>
+      integer_arg_extreme;
 };
 
 }  // namespace dc

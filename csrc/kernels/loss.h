@@ -43,6 +43,8 @@ struct LossKernels {
   Kernel<void(int64_t rows, int64_t c, const T* x, const T* t, const T* pos_weight, T* loss, Context&)> bce_logits;
   Kernel<void(int64_t rows, int64_t c, const T* x, const T* t, const T* pos_weight, const T* g, T* gx, T* gt, Context&)>
       bce_logits_grad;
+  // y[0] = scale times the sum of n numbers, in double until it is rounded once.
+  Kernel<void(int64_t n, double scale, const T* x, T* y, Context&)> total;
 };
 
 }  // namespace dc

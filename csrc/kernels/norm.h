@@ -23,7 +23,7 @@ struct NormKernels {
   Kernel<void(const SlabNormShape&, T epsilon, const T* x, const T* gamma, const T* beta, T* y, T* mean, T* rstd,
               T* variance, Context&)>
       slab;
-  // The same map with given mean and rstd (inference).
+  // The same map with given mean and rstd (inference); both may be null (0 and 1).
   Kernel<void(const SlabNormShape&, const T* x, const T* mean, const T* rstd, const T* gamma, const T* beta, T* y,
               Context&)>
       slab_apply;
@@ -33,7 +33,7 @@ struct NormKernels {
       slab_grad;
   // running = running + momentum * (batch - running); the variance is made unbiased with rows / (rows - 1).
   Kernel<void(int64_t c, int64_t rows, T momentum, const T* mean, const T* variance, T* running_mean,
-              T* running_variance)>
+              T* running_variance, Context&)>
       update_running;
   // mean, rstd: (rows).
   Kernel<void(int64_t rows, int64_t c, T epsilon, const T* x, const T* gamma, const T* beta, T* y, T* mean, T* rstd,

@@ -151,8 +151,8 @@ Array one_hot(const Array& index0, int64_t c, double on, double off, DType dtype
 
 namespace {
 
-template <class Pick>
-Array arg_extreme(const char* op, const Array& x0, int64_t axis0, bool keepdims, const Pick& pick) {
+Array arg_extreme(bool largest, const Array& x0, int64_t axis0, bool keepdims) {
+  const char* op = largest ? "argmax" : "argmin";
   const int axis = normalize_axis(op, axis0, x0.ndim());
   const AxisShape s = split(x0.shape(), axis);
   DC_CHECK(s.n > 0 || s.outer * s.inner == 0, ArgumentError, op, ": no elements along axis ", axis, " of shape ",
@@ -166,22 +166,26 @@ Array arg_extreme(const char* op, const Array& x0, int64_t axis0, bool keepdims,
       shape.push_back(1);
   }
   const Array x = contiguous(x0);
-  return dispatch_float(op, x.dtype(), [&]<class T>(T) {
-    Array index(shape, DType::int64, x.device());
+  Array index(shape, DType::int64, x.device());
+  if (!is_floating(x.dtype())) {
     if (index.size() > 0)
-      pick (*kernels<T>(x.device()).index)(s, x.data<T>(), index.template data<int64_t>(), context(x.device()));
+      backend(x.device())
+          .plain->integer_arg_extreme(largest, static_cast<ElementTag>(x.dtype()), {s.outer, s.n, s.inner}, x.data(),
+                                      index.data<int64_t>(), context(x.device()));
     return index;
+  }
+  dispatch_float(op, x.dtype(), [&]<class T>(T) {
+    const auto& family = *kernels<T>(x.device()).index;
+    const auto& kernel = largest ? family.argmax : family.argmin;
+    if (index.size() > 0) kernel(s, x.data<T>(), index.data<int64_t>(), context(x.device()));
   });
+  return index;
 }
 
 }  // namespace
 
-Array argmax(const Array& x, int64_t axis, bool keepdims) {
-  return arg_extreme("argmax", x, axis, keepdims, [](const auto& k) { return k.argmax; });
-}
-Array argmin(const Array& x, int64_t axis, bool keepdims) {
-  return arg_extreme("argmin", x, axis, keepdims, [](const auto& k) { return k.argmin; });
-}
+Array argmax(const Array& x, int64_t axis, bool keepdims) { return arg_extreme(true, x, axis, keepdims); }
+Array argmin(const Array& x, int64_t axis, bool keepdims) { return arg_extreme(false, x, axis, keepdims); }
 
 std::pair<Array, Array> top_k(const Array& x0, int64_t k, bool descending) {
   DC_CHECK(x0.ndim() >= 1, ShapeError, "top_k: expected at least one axis, got ", x0.shape());

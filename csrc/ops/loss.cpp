@@ -105,9 +105,10 @@ std::pair<Array, Array> cross_entropy(const Array& x0, const Array& labels0, con
           .loss->cross_entropy(s, x.data<T>(), labels.data<int64_t>(), pointer<T>(weights), loss.template data<T>(),
                                lse.template data<T>(), context(x.device()));
     if (total) {
-      double sum = 0;
-      for (int64_t i = 0; i < r.rows; ++i) sum += static_cast<double>(loss.template data<T>()[i]);
-      loss = full({}, sum * *total, x.dtype(), x.device());
+      const Array sum({}, x.dtype(), x.device());
+      kernels<T>(x.device())
+          .loss->total(r.rows, *total, loss.template data<T>(), sum.template data<T>(), context(x.device()));
+      loss = sum;
     }
     return std::pair(loss, lse);
   });

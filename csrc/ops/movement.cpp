@@ -15,7 +15,8 @@ Nd make_nd(const Dims& shape, std::initializer_list<Dims> strides) {
   for (int d = 0; d < shape.size(); ++d) {
     if (shape[d] == 1 && shape.size() > 1) continue;
     bool merge = nd.ndim > 0;
-    for (int i = 0; i < operands && merge; ++i) merge = nd.stride[i][nd.ndim - 1] == strides.begin()[i][d] * shape[d];
+    for (int i = 0; i < operands && merge; ++i)
+      merge = nd.stride[i][nd.ndim - 1] == wrapping_product(strides.begin()[i][d], shape[d]);
     if (merge) {
       nd.shape[nd.ndim - 1] *= shape[d];
     } else {

@@ -78,7 +78,7 @@ std::tuple<Array, Array, Array> batch_norm(const Array& x0, const std::optional<
                   mean.template data<T>(), rstd.template data<T>(), variance.template data<T>(), context(device));
       if (rm) {
         kernel.update_running(c, s.rows, static_cast<T>(momentum), mean.template data<T>(), variance.template data<T>(),
-                              rm->template data<T>(), rv->template data<T>());
+                              rm->template data<T>(), rv->template data<T>(), context(device));
         rm->storage()->touch();
         rv->storage()->touch();
       }
@@ -211,12 +211,11 @@ Array scale_shift(const Array& x0, const Array& scale0, const Array& shift0, boo
   const int64_t c = x0.shape(x0.ndim() - 1);
   const Array x = contiguous(x0);
   const Array scale = *check_vector(op, "scale", x, scale0, {c}), shift = *check_vector(op, "shift", x, shift0, {c});
-  const Array mean = full({c}, 0, x.dtype(), x.device()), rstd = full({c}, 1, x.dtype(), x.device());
   return dispatch_float(op, x.dtype(), [&]<class T>(T) {
     Array y(x.shape(), x.dtype(), x.device());
     if (y.size() > 0)
       kernels<T>(x.device())
-          .norm->slab_apply({1, x.size() / c, c, c, relu}, x.data<T>(), mean.data<T>(), rstd.data<T>(), scale.data<T>(),
+          .norm->slab_apply({1, x.size() / c, c, c, relu}, x.data<T>(), nullptr, nullptr, scale.data<T>(),
                             shift.data<T>(), y.template data<T>(), context(x.device()));
     return y;
   });

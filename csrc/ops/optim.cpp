@@ -26,6 +26,7 @@ struct Lists {
                  lead[i].shape(), ", got ", arrays[i].shape());
         DC_CHECK(arrays[i].dtype() == dtype_of<T>(), DtypeError, op, ": array ", i, ": expected ", dtype_of<T>(),
                  ", got ", arrays[i].dtype());
+        check_same_device(op, lead[0], arrays[i]);
         DC_CHECK(arrays[i].is_contiguous(), ShapeError, op, ": array ", i, " is not contiguous");
         if (written) {
           DC_CHECK(!arrays[i].storage()->readonly(), ArgumentError, op, ": array ", i, " is read-only");

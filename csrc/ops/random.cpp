@@ -62,9 +62,9 @@ Array random_bernoulli_each(const RandomKey& key, const Array& p0) {
   });
 }
 
-Array random_permutation(const RandomKey& key, int64_t n) {
+Array random_permutation(const RandomKey& key, int64_t n, Device device) {
   DC_CHECK(n >= 0, ArgumentError, "permutation: expected n >= 0, got ", n);
-  Array y({n}, DType::int64);
+  Array y({n}, DType::int64, device);
   if (n > 0) kernels<float>(y.device()).random->permutation(key, n, y.data<int64_t>(), context(y.device()));
   return y;
 }

@@ -49,6 +49,14 @@ Array reduce(ReduceOp op, const Array& x, const Dims& axes, bool all_axes, bool 
     source = transpose(x, order);
   }
   source = contiguous(source);
+  if (!is_floating(x.dtype()) && (op == ReduceOp::sum || op == ReduceOp::max || op == ReduceOp::min)) {
+    Array y(shape, op == ReduceOp::sum ? DType::int64 : x.dtype(), x.device());
+    if (y.size() > 0)
+      backend(x.device())
+          .plain->integer_reduce(op, static_cast<ElementTag>(x.dtype()), s, source.data(), y.data(),
+                                 context(x.device()));
+    return y;
+  }
   return dispatch_float(name(op), x.dtype(), [&]<class T>(T) {
     Array y(shape, x.dtype(), x.device());
     if (y.size() > 0)

@@ -6,8 +6,8 @@
 namespace dc::ops {
 
 const char* name(ReduceOp op);
-// Axes as given (negative allowed, each once); none: all axes. Integers (uint8, int32, int64, bool) are summed
-// in int64; max and min keep their type through float64 is not allowed: they raise DtypeError.
+// Axes as given (negative allowed, each once); none: all axes. Integers and bool are summed in int64; their max and
+// min keep the type (of no elements: for the caller to refuse); other operations raise DtypeError for them.
 Array reduce(ReduceOp op, const Array& x, const Dims& axes, bool all_axes, bool keepdims);
 
 }  // namespace dc::ops

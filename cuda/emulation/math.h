@@ -14,4 +14,11 @@ DC_DEVICE float fast_sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
 DC_DEVICE float fast_divide(float a, float b) { return a / b; }
 DC_DEVICE float fast_rsqrt(float x) { return 1.0f / std::sqrt(x); }
 
+// The rounded product: never part of a fused operation, which some hosts would make of it.
+template <class T>
+DC_DEVICE T multiply_rounded(T a, T b) {
+  volatile T product = a * b;
+  return product;
+}
+
 }  // namespace dc

@@ -1,5 +1,6 @@
 // Shuffles, votes and sync_warp.
 #pragma once
+#include <bit>
 #include <cstring>
 #include <type_traits>
 
@@ -48,6 +49,7 @@ T shuffle_down(unsigned mask, T v, unsigned lanes, const emulation::Place& place
 inline unsigned ballot(unsigned mask, bool p, const emulation::Place& place = emulation::Place::current()) {
   return emulation::ballot_lanes(mask, p, place);
 }
+inline int count_bits(unsigned v) { return std::popcount(v); }
 inline bool any(unsigned mask, bool p, const emulation::Place& place = emulation::Place::current()) {
   return emulation::ballot_lanes(mask, p, place) != 0;
 }

@@ -2,11 +2,10 @@
 // Split: threads step over the result by the grid. Plain float32 operands (stride 1, or one number for all) go four
 // elements at a time in 16-byte accesses, with the functor compiled in. Everything else finds its offsets by division
 // and its functor by a switch that all threads take alike. Bound: memory, 8 or 12 bytes an element.
-#include "kernels/elementwise.h"
-
 #include "families/families.h"
 #include "families/lane.cuh"
 #include "families/walk.cuh"
+#include "kernels/elementwise.h"
 #include "kernels/functors.h"
 #include "runtime/run.h"
 
@@ -23,9 +22,8 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4)
   const long long groups = n / kWidth;
   for (long long g = first_index(kThreads); g < groups; g += grid_step(kThreads)) {
     const float4 v = load<float4>(x + g * kWidth);
-    const float4 result = {
-        Op::apply(Lane<float>{v.x}, q0, q1).value, Op::apply(Lane<float>{v.y}, q0, q1).value,
-        Op::apply(Lane<float>{v.z}, q0, q1).value, Op::apply(Lane<float>{v.w}, q0, q1).value};
+    const float4 result = {Op::apply(Lane<float>{v.x}, q0, q1).value, Op::apply(Lane<float>{v.y}, q0, q1).value,
+                           Op::apply(Lane<float>{v.z}, q0, q1).value, Op::apply(Lane<float>{v.w}, q0, q1).value};
     store(y + g * kWidth, result);
   }
   const long long i = groups * kWidth + first_index(kThreads);
@@ -35,8 +33,8 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4)
 // b: n values, or one for all.
 template <class Op>
 DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4)
-    binary_flat(const float* DC_RESTRICT a, const float* DC_RESTRICT b, float* DC_RESTRICT y, long long n, bool a_single,
-                bool b_single, float p0, float p1) {
+    binary_flat(const float* DC_RESTRICT a, const float* DC_RESTRICT b, float* DC_RESTRICT y, long long n,
+                bool a_single, bool b_single, float p0, float p1) {
   const Lane<float> q0{p0}, q1{p1};
   const float a0 = a_single ? a[0] : 0.0f, b0 = b_single ? b[0] : 0.0f;
   const long long groups = n / kWidth;
@@ -82,8 +80,7 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(256, 1) unary_strided(UnaryOp op, Nd nd, const T
     y[i] = apply_unary(op, Lane<T>{x[offsets_of<1>(nd, i).of[0]]}, Lane<T>{p0}, Lane<T>{p1}).value;
 }
 template <class T>
-DC_KERNEL void DC_LAUNCH_BOUNDS(256, 1)
-    binary_strided(BinaryOp op, Nd nd, const T* a, const T* b, T* y, T p0, T p1) {
+DC_KERNEL void DC_LAUNCH_BOUNDS(256, 1) binary_strided(BinaryOp op, Nd nd, const T* a, const T* b, T* y, T p0, T p1) {
   for (long long i = first_index(kThreads); i < nd.size; i += grid_step(kThreads)) {
     const Offsets o = offsets_of<2>(nd, i);
     y[i] = apply_binary(op, Lane<T>{a[o.of[0]]}, Lane<T>{b[o.of[1]]}, Lane<T>{p0}, Lane<T>{p1}).value;
@@ -123,8 +120,8 @@ void binary(BinaryOp op, const Nd& nd, const T* a, const T* b, T* y, double p0, 
       const dim3 grid(blocks_for(nd.size, kThreads, kWidth));
       const bool a_single = nd.stride[0][0] == 0, b_single = nd.stride[1][0] == 0;
       switch (op) {
-#define DC_CASE(name)                                                                                             \
-  case BinaryOp::name:                                                                                            \
+#define DC_CASE(name)                                                                                            \
+  case BinaryOp::name:                                                                                           \
     return run(#name, context, binary_flat<functors::name>, grid, dim3(kThreads), 0, a, b, y, nd.size, a_single, \
                b_single, q0, q1);
         DC_BINARY_OPS(DC_CASE)

@@ -79,8 +79,8 @@ DC_DEVICE Lane<float> fnma(Lane<float> a, Lane<float> b, Lane<float> c) {
   return {::fmaf(-a.value, b.value, c.value)};
 }
 
-#define DC_LANE_FUNCTION(name, of_float, of_double)                                \
-  DC_DEVICE Lane<float> name(Lane<float> x) { return {of_float(x.value)}; }        \
+#define DC_LANE_FUNCTION(name, of_float, of_double)                         \
+  DC_DEVICE Lane<float> name(Lane<float> x) { return {of_float(x.value)}; } \
   DC_DEVICE Lane<double> name(Lane<double> x) { return {of_double(x.value)}; }
 DC_LANE_FUNCTION(abs, ::fabsf, ::fabs)
 DC_LANE_FUNCTION(exp, ::expf, ::exp)
@@ -110,6 +110,24 @@ template <class T>
 DC_DEVICE Lane<T> softplus(Lane<T> x) {
   const Lane<T> top = x.value < 0 ? Lane<T>{T(0)} : x;
   return top + log1p(exp(-abs(x)));
+}
+
+// The same of plain numbers.
+template <class T>
+DC_DEVICE T exp_of(T x) {
+  return exp(Lane<T>{x}).value;
+}
+template <class T>
+DC_DEVICE T log_of(T x) {
+  return log(Lane<T>{x}).value;
+}
+template <class T>
+DC_DEVICE T sqrt_of(T x) {
+  return sqrt(Lane<T>{x}).value;
+}
+template <class T>
+DC_DEVICE T fma_of(T a, T b, T c) {
+  return fma(Lane<T>{a}, Lane<T>{b}, Lane<T>{c}).value;
 }
 
 }  // namespace dc::cuda

@@ -2,12 +2,11 @@
 // Split: threads step over the elements by the grid. Where x runs along another axis than y, 32 x 32 tiles go through
 // shared memory, so that both sides use whole sectors. Plain copies and fills move 16 bytes an access.
 // Bound: memory, two itemsizes an element (fill: one).
-#include "kernels/movement.h"
-
 #include <cstring>
 
 #include "families/families.h"
 #include "families/walk.cuh"
+#include "kernels/movement.h"
 #include "runtime/run.h"
 
 namespace dc::cuda {

@@ -1,8 +1,338 @@
+// Random arrays; kernels/random.h says which bits make which element, so that no launch shape shows in them.
+// Split: a thread takes the four words of one Philox block at a time and makes two, four or eight neighbouring elements
+// of them, stored 16 bytes an access. Bound: memory (4 bytes an element, dropout 8); the ten rounds cost about 25
+// instructions an element, less than its bytes do.
+//
+// The permutation is that of Fisher and Yates, without their order of steps. Step i = n - 1 .. 1 swaps cell i with cell
+// j(i) <= i, and cell i is final afterwards. Let T(p) be the steps i > p with j(i) = p: before its own step, cell p has
+// been changed by them alone, last by the smallest. Hence
+//   held(p), the value in cell p before step p, is p where T(p) is empty, else held(min T(p)), and
+//   y[i] = held(i) where j(i) = i; else held(m), m = the smallest step above i in T(j(i)); else, there is none, j(i).
+// Lists T(p) are short (ln(n / p) on average), and the walks of held() grow by a factor of e a step on average, so four
+// launches of n threads each replace n dependent swaps. Bound: memory, a few accesses at random places an element.
+#include <cmath>
+
 #include "families/families.h"
+#include "families/lane.cuh"
+#include "families/walk.cuh"
+#include "kernels/random.h"
+#include "runtime/run.h"
 
 namespace dc::cuda {
 
-const RandomKernels<float> random_f32 = {unsupported, unsupported, unsupported, unsupported, unsupported, unsupported, unsupported};
-const RandomKernels<double> random_f64 = {unsupported, unsupported, unsupported, unsupported, unsupported, unsupported, unsupported};
+namespace {
+
+constexpr int kThreads = 256;
+
+DC_DEVICE double unit53(uint32_t low, uint32_t high) {
+  const uint64_t bits = static_cast<uint64_t>(high) << 32 | low;
+  return static_cast<double>(bits >> 11) * 0x1p-53;
+}
+
+template <class T>
+struct Bits {
+  static constexpr int kElements = 4;
+  DC_DEVICE void operator()(const PhiloxBlock& b, T (&v)[4]) const {
+    DC_UNROLL
+    for (int i = 0; i < 4; ++i) v[i] = b.word[i];
+  }
+};
+
+template <class T>
+struct Uniform {
+  static constexpr int kElements = 16 / sizeof(T);
+  T low, range, most;
+  DC_DEVICE void operator()(const PhiloxBlock& b, T (&v)[kElements]) const {
+    DC_UNROLL
+    for (int i = 0; i < kElements; ++i) {
+      T u;
+      if constexpr (sizeof(T) == sizeof(float))
+        u = unit_float(b.word[i]);
+      else
+        u = unit53(b.word[2 * i], b.word[2 * i + 1]);
+      // Product and sum are rounded apart, as on the CPU.
+      const T x = multiply_rounded(u, range) + low;
+      v[i] = x < most ? x : most;
+    }
+  }
+};
+
+template <class T>
+struct Turn {
+  T cosine, sine;
+};
+// cos and sin of 2 pi u, u in [0, 1): quarter turns are taken off exactly; then the CPU's polynomials in float,
+// Taylor's to the last bit in double.
+DC_DEVICE Turn<float> turn(float u) {
+  const float quarters = u * 4.0f, whole = ::rintf(quarters);
+  const float x = (quarters - whole) * 1.57079632679489662f, z = x * x;
+  float s = -1.9515295891e-4f;
+  s = ::fmaf(s, z, 8.3321608736e-3f);
+  s = ::fmaf(s, z, -1.6666654611e-1f);
+  s = ::fmaf(s * z, x, x);
+  float c = 2.443315711809948e-5f;
+  c = ::fmaf(c, z, -1.388731625493765e-3f);
+  c = ::fmaf(c, z, 4.166664568298827e-2f);
+  c = ::fmaf(c * z, z, ::fmaf(-0.5f, z, 1.0f));
+  const int quadrant = static_cast<int>(whole);
+  const float a = quadrant & 1 ? s : c, b = quadrant & 1 ? c : s;
+  return {(quadrant + 1) & 2 ? -a : a, quadrant & 2 ? -b : b};
+}
+DC_DEVICE Turn<double> turn(double u) {
+  const double quarters = u * 4.0, whole = ::rint(quarters);
+  const double x = (quarters - whole) * 1.57079632679489661923, z = x * x;
+  double s = 0, c = 0;
+  DC_UNROLL
+  for (int k = 8; k >= 1; --k) {  // z^k / (2k + 1)! and z^k / (2k)!, nested
+    s = (s + 1.0) * (z * (-1.0 / ((2 * k) * (2 * k + 1))));
+    c = (c + 1.0) * (z * (-1.0 / ((2 * k - 1) * (2 * k))));
+  }
+  s = ::fma(s, x, x);
+  c = c + 1.0;
+  const int quadrant = static_cast<int>(whole);
+  const double a = quadrant & 1 ? s : c, b = quadrant & 1 ? c : s;
+  return {(quadrant + 1) & 2 ? -a : a, quadrant & 2 ? -b : b};
+}
+
+template <class T>
+struct Normal {
+  static constexpr int kElements = 16 / sizeof(T);
+  T mean, deviation;
+  DC_DEVICE void operator()(const PhiloxBlock& b, T (&v)[kElements]) const {
+    DC_UNROLL
+    for (int i = 0; i < kElements; i += 2) {
+      T radius_bits, angle;
+      if constexpr (sizeof(T) == sizeof(float)) {
+        // 31 bits and a half, never 0: radii up to 6.66.
+        radius_bits = ::fmaf(static_cast<float>(b.word[i] >> 1), 0x1p-31f, 0x1p-32f);
+        angle = unit_float(b.word[i + 1]);
+      } else {
+        radius_bits = unit53(b.word[0], b.word[1]) + 0x1p-54;
+        angle = unit53(b.word[2], b.word[3]);
+      }
+      const T r = sqrt_of(log_of(radius_bits) * T(-2));
+      const Turn<T> at = turn(angle);
+      v[i] = fma_of(r * at.cosine, deviation, mean);
+      v[i + 1] = fma_of(r * at.sine, deviation, mean);
+    }
+  }
+};
+
+template <class T>
+struct Bernoulli {
+  static constexpr int kElements = 4;
+  T p;
+  DC_DEVICE void operator()(const PhiloxBlock& b, T (&v)[4]) const {
+    DC_UNROLL
+    for (int i = 0; i < 4; ++i) v[i] = static_cast<T>(unit_float(b.word[i])) < p ? T(1) : T(0);
+  }
+};
+
+// The same with a probability for each element, which stands in v.
+template <class T>
+struct BernoulliEach {
+  static constexpr int kElements = 4;
+  DC_DEVICE void operator()(const PhiloxBlock& b, T (&v)[4]) const {
+    DC_UNROLL
+    for (int i = 0; i < 4; ++i) v[i] = static_cast<T>(unit_float(b.word[i])) < v[i] ? T(1) : T(0);
+  }
+};
+
+template <class T>
+struct Dropout {
+  static constexpr int kElements = 8;
+  unsigned keep;
+  T scale;
+  DC_DEVICE void operator()(const PhiloxBlock& b, T (&v)[8]) const {
+    DC_UNROLL
+    for (int i = 0; i < 8; ++i) v[i] = (b.word[i / 2] >> 16 * (i % 2) & 0xFFFFu) < keep ? v[i] * scale : T(0);
+  }
+};
+
+template <class T, int kCount>
+DC_DEVICE void load_all(const T* x, T (&v)[kCount]) {
+  constexpr int kWidth = 16 / sizeof(T);
+  DC_UNROLL
+  for (int i = 0; i < kCount; i += kWidth) {
+    if constexpr (sizeof(T) == sizeof(float)) {
+      const float4 a = load<float4>(x + i);
+      v[i] = a.x, v[i + 1] = a.y, v[i + 2] = a.z, v[i + 3] = a.w;
+    } else {
+      const double2 a = load<double2>(x + i);
+      v[i] = a.x, v[i + 1] = a.y;
+    }
+  }
+}
+DC_DEVICE float4 four(const float* v) { return {v[0], v[1], v[2], v[3]}; }
+DC_DEVICE uint4 four(const uint32_t* v) { return {v[0], v[1], v[2], v[3]}; }
+template <class T, int kCount>
+DC_DEVICE void store_all(T* y, const T (&v)[kCount]) {
+  constexpr int kWidth = 16 / sizeof(T);
+  DC_UNROLL
+  for (int i = 0; i < kCount; i += kWidth) {
+    if constexpr (sizeof(T) == sizeof(float))
+      store(y + i, four(v + i));
+    else
+      store(y + i, double2{v[i], v[i + 1]});
+  }
+}
+
+// make(block, values): makes kElements values of one block; kReads: from as many of x. x may be y.
+template <class T, class Make, bool kReads>
+DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4)
+    random_kernel(RandomKey passed, const RandomKey* recorded, long long n, bool vector, Make make, const T* x, T* y) {
+  constexpr int kElements = Make::kElements;
+  const RandomKey key = recorded ? *recorded : passed;
+  const long long blocks = (n + kElements - 1) / kElements;
+  for (long long b = first_index(kThreads); b < blocks; b += grid_step(kThreads)) {
+    const long long i = b * kElements;
+    const bool whole = vector && i + kElements <= n;
+    T v[kElements];
+    if constexpr (kReads) {
+      if (whole) {
+        load_all(x + i, v);
+      } else {
+        DC_UNROLL
+        for (int k = 0; k < kElements; ++k) v[k] = i + k < n ? x[i + k] : T(0);
+      }
+    }
+    make(philox(key.seed, key.stream, key.offset + static_cast<uint64_t>(b)), v);
+    if (whole) {
+      store_all(y + i, v);
+    } else {
+      DC_UNROLL
+      for (int k = 0; k < kElements; ++k)
+        if (i + k < n) y[i + k] = v[k];
+    }
+  }
+}
+
+template <bool kReads, class T, class Make>
+void make_random(const char* op, const RandomKey& key, int64_t n, const Make& make, const T* x, T* y, Context& context,
+                 bool may_be_recorded = false) {
+  if (!may_be_recorded) refuse_recording(op, context);
+  const bool vector = reinterpret_cast<uintptr_t>(x) % 16 == 0 && reinterpret_cast<uintptr_t>(y) % 16 == 0;
+  run(op, context, random_kernel<T, Make, kReads>, dim3(blocks_for(n, kThreads, Make::kElements)), dim3(kThreads), 0,
+      key, recorded_key(op, context, key), n, vector, make, x, y);
+}
+
+void bits(const RandomKey& key, int64_t n, uint32_t* y, Context& context) {
+  const uint32_t* none = nullptr;
+  make_random<false>("bits", key, n, Bits<uint32_t>(), none, y, context);
+}
+
+template <class T>
+void uniform(const RandomKey& key, int64_t n, T low, T high, T* y, Context& context) {
+  const T* none = nullptr;
+  make_random<false>("uniform", key, n, Uniform<T>{low, high - low, std::nextafter(high, low)}, none, y, context);
+}
+
+template <class T>
+void normal(const RandomKey& key, int64_t n, T mean, T deviation, T* y, Context& context) {
+  const T* none = nullptr;
+  make_random<false>("normal", key, n, Normal<T>{mean, deviation}, none, y, context);
+}
+
+template <class T>
+void bernoulli(const RandomKey& key, int64_t n, T p, T* y, Context& context) {
+  const T* none = nullptr;
+  make_random<false>("bernoulli", key, n, Bernoulli<T>{p}, none, y, context);
+}
+
+template <class T>
+void bernoulli_each(const RandomKey& key, int64_t n, const T* p, T* y, Context& context) {
+  make_random<true>("bernoulli", key, n, BernoulliEach<T>(), p, y, context);
+}
+
+template <class T>
+void dropout(const RandomKey& key, int64_t n, double p, const T* x, T* y, Context& context) {
+  long keep = std::lrint((1.0 - p) * 65536.0);
+  if (keep < 1 && p < 1.0) keep = 1;
+  const Dropout<T> make{static_cast<unsigned>(keep),
+                        keep > 0 ? static_cast<T>(65536.0 / static_cast<double>(keep)) : T(0)};
+  make_random<true>("dropout", key, n, make, x, y, context, true);
+}
+
+// ---- permutation ----
+
+using Step = unsigned long long;
+constexpr Step kNone = ~0ull;
+
+__extension__ typedef unsigned __int128 Wide;
+
+// j(i) = floor(u (i + 1) / 2^64) for a 64-bit u.
+DC_DEVICE Step partner(const RandomKey& key, Step i) {
+  const PhiloxBlock b = philox(key.seed, key.stream, key.offset + i / 2);
+  const uint64_t u =
+      i % 2 ? static_cast<uint64_t>(b.word[3]) << 32 | b.word[2] : static_cast<uint64_t>(b.word[1]) << 32 | b.word[0];
+  return static_cast<Step>(static_cast<Wide>(u) * (i + 1) >> 64);
+}
+
+DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4) empty_lists(long long n, Step* head) {
+  for (long long p = first_index(kThreads); p < n; p += grid_step(kThreads)) head[p] = kNone;
+}
+
+// T(p) begins with head[p] and goes on with link, in the order in which threads came.
+DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4) list_steps(RandomKey key, long long n, Step* head, Step* link) {
+  for (long long i = first_index(kThreads); i < n; i += grid_step(kThreads)) {
+    const Step j = partner(key, static_cast<Step>(i));
+    if (j != static_cast<Step>(i)) link[i] = atomic_exchange(head + j, static_cast<Step>(i));
+  }
+}
+
+// Each list in ascending order, by insertion: head[p] = min T(p), and link[i] is the step above i in its list.
+DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4) sort_lists(long long n, Step* head, Step* link) {
+  for (long long p = first_index(kThreads); p < n; p += grid_step(kThreads)) {
+    Step sorted = kNone;
+    for (Step node = head[p]; node != kNone;) {
+      const Step following = link[node];
+      if (node < sorted) {  // kNone is above all
+        link[node] = sorted;
+        sorted = node;
+      } else {
+        Step before = sorted;
+        while (link[before] < node) before = link[before];
+        link[node] = link[before];
+        link[before] = node;
+      }
+      node = following;
+    }
+    head[p] = sorted;
+  }
+}
+
+DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4) place_values(RandomKey key, long long n, const Step* DC_RESTRICT head,
+                                                     const Step* DC_RESTRICT link, int64_t* DC_RESTRICT y) {
+  for (long long i = first_index(kThreads); i < n; i += grid_step(kThreads)) {
+    const Step own = static_cast<Step>(i), j = partner(key, own);
+    Step at = j == own ? own : link[own];
+    if (at == kNone)
+      at = j;  // untouched
+    else
+      while (head[at] != kNone) at = head[at];
+    y[i] = static_cast<int64_t>(at);
+  }
+}
+
+void permutation(const RandomKey& key, int64_t n, int64_t* y, Context& context) {
+  const char* op = "permutation";
+  refuse_recording(op, context);
+  const Scratch memory(op, context, 2 * static_cast<size_t>(n) * sizeof(Step));
+  Step *head = memory.as<Step>(), *link = head + n;
+  const dim3 grid(blocks_for(n, kThreads)), block(kThreads);
+  run(op, context, empty_lists, grid, block, 0, n, head);
+  run(op, context, list_steps, grid, block, 0, key, n, head, link);
+  run(op, context, sort_lists, grid, block, 0, n, head, link);
+  run(op, context, place_values, grid, block, 0, key, n, head, link, y);
+}
+
+template <class T>
+inline constexpr RandomKernels<T> kRandom = {bits,        uniform<T>, normal<T>, bernoulli<T>, bernoulli_each<T>,
+                                             permutation, dropout<T>};
+
+}  // namespace
+
+const RandomKernels<float> random_f32 = kRandom<float>;
+const RandomKernels<double> random_f64 = kRandom<double>;
 
 }  // namespace dc::cuda

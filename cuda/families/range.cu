@@ -2,7 +2,6 @@
 // first offender is noted. Split: threads over elements. The last block to end writes the offender's value: the lowest
 // position does not depend on the order of blocks. Bound: 16 bytes an element.
 #include "families/range.h"
-
 #include "runtime/run.h"
 
 namespace dc::cuda {

@@ -23,15 +23,15 @@ const BackendTable table = {
 };
 
 const KernelTable<double> table_f64 = {.conv = &conv_f64,
-            .elementwise = &elementwise_f64,
-            .image = &image_f64,
-            .index = &index_f64,
-            .loss = &loss_f64,
-            .matmul = &matmul_f64,
-            .norm = &norm_f64,
-            .optim = &optim_f64,
-            .pool = &pool_f64,
-            .random = &random_f64,
-            .reduce = &reduce_f64};
+                                       .elementwise = &elementwise_f64,
+                                       .image = &image_f64,
+                                       .index = &index_f64,
+                                       .loss = &loss_f64,
+                                       .matmul = &matmul_f64,
+                                       .norm = &norm_f64,
+                                       .optim = &optim_f64,
+                                       .pool = &pool_f64,
+                                       .random = &random_f64,
+                                       .reduce = &reduce_f64};
 
 }  // namespace dc::cuda

@@ -10,6 +10,11 @@
 #ifdef DC_CUDA_EMULATED
 #include "emulation/runtime/faults.h"
 #endif
+#ifdef DC_CUDA_HOOKS
+#include <pybind11/stl.h>
+
+#include "emulation/hooks/lint.h"
+#endif
 
 #ifndef DC_CUDA_MODULE
 #error "DC_CUDA_MODULE: the name of the module"
@@ -55,8 +60,24 @@ PYBIND11_MODULE(DC_CUDA_MODULE, m) {
     emulation::set_configuration(configuration);
   });
   m.def("fail_allocations", &emulation::fail_allocations, py::arg("skip"), py::arg("count"));
+  m.def("fail_launches", &emulation::fail_launches, py::arg("skip"), py::arg("count"));
   m.def("allocations", &emulation::allocations);
   m.def("live_allocations", &emulation::live_allocations);
   m.def("launches", &emulation::launches_run);
+#ifdef DC_CUDA_HOOKS
+  m.attr("hooks") = true;
+  m.def("count_traffic", &emulation::count_traffic);
+  // (file, function, line, "global" or "shared", written, requests, actual, ideal) per line since the last call.
+  m.def("take_traffic", [] {
+    py::list lines;
+    for (const emulation::LintLine& l : emulation::take_traffic())
+      lines.append(py::make_tuple(l.file, l.function, l.line,
+                                  l.kind == emulation::MemoryKind::global ? "global" : "shared", l.write, l.requests,
+                                  l.actual, l.ideal));
+    return lines;
+  });
+#else
+  m.attr("hooks") = false;
+#endif
 #endif
 }

@@ -13,6 +13,13 @@ def check_device(name: str) -> str:
     return _C.check_device(name)
 
 
+def resolve_device(name: str) -> str:
+    """`check_device` of a name, where 'auto' is 'cuda' if a GPU can be used (never the emulated one), else 'cpu'."""
+    if name != "auto":
+        return check_device(name)
+    return check_device("cuda") if cuda.is_available() and not cuda.is_emulated() else "cpu"
+
+
 def supported_isas() -> list[str]:
     """The instruction sets that this machine can run, best first."""
     return _C.supported_isas().split()

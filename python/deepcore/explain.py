@@ -16,8 +16,8 @@ from deepcore.tensor import Tensor, tensor
 Array = npt.NDArray[Any]
 
 
-def _batch(images: Any) -> Tensor:
-    x = tensor(np.asarray(images, dtype=np.float32))
+def _batch(images: Any, device: str = "cpu") -> Tensor:
+    x = tensor(np.asarray(images, dtype=np.float32), device=device)
     if x.ndim != 4:
         raise ShapeError(f"explain: expected images (n, h, w, c) as the net takes them, got {x.shape}")
     return x
@@ -38,7 +38,7 @@ def _targets(outputs: Tensor, classes: Sequence[int] | Array | None) -> Array:
 def _chosen_sum(outputs: Tensor, classes: Array) -> Tensor:
     picked = np.zeros(outputs.shape, np.float32)
     picked[np.arange(len(classes)), classes] = 1
-    return ops.sum(outputs * tensor(picked))
+    return ops.sum(outputs * tensor(picked, device=outputs.device))
 
 
 class _Eval:
@@ -62,7 +62,7 @@ def feature_maps(model: nn.Module, images: Any, layer: nn.Module) -> Array:
     remove = layer.register_forward_hook(lambda m, args, y: found.append(y))
     try:
         with _Eval(model), no_grad():
-            model(_batch(images))
+            model(_batch(images, model.device))
     finally:
         remove()
     if not found:
@@ -88,7 +88,7 @@ def grad_cam(model: nn.Module, images: Any, classes: Any = None, layer: nn.Modul
     remove = layer.register_forward_hook(lambda m, args, y: found.append(y))
     try:
         with _Eval(model):
-            x = _batch(images).requires_grad_()
+            x = _batch(images, model.device).requires_grad_()
             outputs = model(x)
     finally:
         remove()
@@ -106,7 +106,7 @@ def grad_cam(model: nn.Module, images: Any, classes: Any = None, layer: nn.Modul
 def saliency(model: nn.Module, images: Any, classes: Any = None) -> Array:
     """|d score / d pixel|, largest over channels: (n, h, w) (Simonyan et al., 2014)."""
     with _Eval(model):
-        x = _batch(images).requires_grad_()
+        x = _batch(images, model.device).requires_grad_()
         outputs = model(x)
         g = grad(_chosen_sum(outputs, _targets(outputs, classes)), x)
     result: Array = np.abs(g.numpy()).max(-1)
@@ -122,7 +122,7 @@ def occlusion(
     if size < 1 or stride < 1 or size > min(h, w):
         raise ArgumentError(f"occlusion: expected 1 <= size <= {min(h, w)} and stride >= 1, got {size} and {stride}")
     with _Eval(model), no_grad():
-        before = ops.softmax(model(tensor(x))).numpy()
+        before = ops.softmax(model(tensor(x, device=model.device))).numpy()
         chosen = _targets(tensor(before), classes)
         rows, columns = range(0, h - size + 1, stride), range(0, w - size + 1, stride)
         heat = np.zeros((n, len(rows), len(columns)), np.float32)
@@ -130,6 +130,6 @@ def occlusion(
             for j, c in enumerate(columns):
                 covered = x.copy()
                 covered[:, r : r + size, c : c + size] = fill
-                after = ops.softmax(model(tensor(covered))).numpy()
+                after = ops.softmax(model(tensor(covered, device=model.device))).numpy()
                 heat[:, i, j] = (before - after)[np.arange(n), chosen]
     return heat

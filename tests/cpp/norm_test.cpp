@@ -123,7 +123,8 @@ void check(const dc::NormKernels<T>& table) {
   }
   const int64_t c = 3;
   Ringed<T> mean(c, T(2)), variance(c, T(4)), running_mean(c, T(0)), running_variance(c, T(1));
-  table.update_running(c, 5, T(0.25), mean.data(), variance.data(), running_mean.data(), running_variance.data());
+  table.update_running(c, 5, T(0.25), mean.data(), variance.data(), running_mean.data(), running_variance.data(),
+                       test::context());
   CHECK(close<T>(running_mean[1], 0.5, 1, 2));
   CHECK(close<T>(running_variance[2], 1 + 0.25 * (5 - 1), 1, 2));
 }

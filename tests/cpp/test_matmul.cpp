@@ -174,6 +174,10 @@ void all(const char* isa, const MatmulKernels<T>& kernels) {
                    false};
     run(isa, kernels, big, 7);
   }
+  for (int i = 0; i < 4; ++i)  // a small C with a long k
+    run(isa, kernels,
+        Case{1, 181, 190, 4200 + i, bool(i & 1), bool(i & 2), i == 3, true, false, Activation::relu, i, false, false},
+        11);
   special_values(isa, kernels);
 }
 

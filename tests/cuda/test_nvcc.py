@@ -1,4 +1,4 @@
-"""The kernels of this folder under nvcc, for sm_80 and sm_90: they compile, without spills and without stack frames.
+"""Kernels under nvcc: those of this folder and of the back end compile without spills and without stack frames.
 
 No GPU is needed and none is used. nvcc is $DEEPCORE_NVCC, or on PATH, or in this Python's packages:
 pip install nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-runtime==13.0.96
@@ -64,6 +64,23 @@ def test_kernels_compile_without_spills(source: str, tmp_path: Path) -> None:
     assert kernels > 0 and len(frames) >= len(entries)
     assert set(frames) == {("0", "0", "0")}, text
     assert "warning" not in text.lower(), text
+
+
+@pytest.mark.parametrize("source", sorted((ROOT / "cuda" / "families").glob("*.cu")), ids=lambda p: p.stem)
+def test_families_keep_within_their_registers(source: Path, tmp_path: Path) -> None:
+    """No spills, no stack, and registers for the threads that the launch bounds promise."""
+    text = compile_with(
+        "-gencode", "arch=compute_80,code=sm_80", "-Xptxas", "-v", "--expt-relaxed-constexpr", "-DDC_ISA=cuda",
+        "-diag-suppress=20014", "-c", str(source), "-o", str(tmp_path / "family.o"),
+    )  # fmt: skip
+    assert "warning" not in text.lower(), text
+    assert not re.search(r"C75\d\d", text), text
+    frames = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", text)
+    assert set(frames) <= {("0", "0", "0")}, text
+    registers = [int(n) for n in re.findall(r"Used (\d+) registers", text)]
+    assert all(n <= 255 for n in registers)
+    if "DC_KERNEL" in source.read_text():
+        assert registers and len(frames) >= len(registers)
 
 
 def test_matrix_kernels_use_tensor_cores(tmp_path: Path) -> None:

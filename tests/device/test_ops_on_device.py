@@ -18,13 +18,16 @@ DIFFERENTIABLE = [c for c in CASES if c.differentiable() and all(a.size for a in
 
 
 def on_device(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function of the same tensors, moved to the device first; results must be there too."""
+    """The same function of tensors of the CPU, computed on the device; results must be there, and come back."""
 
     def call(*tensors: Tensor) -> Any:
         result = function(*[t.cuda() for t in tensors])
-        for r in result if isinstance(result, (tuple, list)) else (result,):
+        several = isinstance(result, (tuple, list))
+        results = tuple(result) if several else (result,)
+        for r in results:
             assert not isinstance(r, Tensor) or r.device == "cuda:0"
-        return result
+        back = tuple(r.cpu() if isinstance(r, Tensor) else r for r in results)
+        return back if several else back[0]
 
     return call
 

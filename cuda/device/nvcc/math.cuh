@@ -19,6 +19,9 @@ DC_DEVICE float fast_tanh(float x) {
 DC_DEVICE float fast_divide(float a, float b) { return __fdividef(a, b); }
 // The error of fast_exp where x is negative, 4 ulp where it is not. x < -87 gives 0: exp(-x) is beyond fast_divide.
 DC_DEVICE float fast_sigmoid(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
+// The rounded product: never part of a fused operation.
+DC_DEVICE float multiply_rounded(float a, float b) { return __fmul_rn(a, b); }
+DC_DEVICE double multiply_rounded(double a, double b) { return __dmul_rn(a, b); }
 // 2 ulp.
 DC_DEVICE float fast_rsqrt(float x) { return ::rsqrtf(x); }
 

@@ -9,6 +9,7 @@
 #define DC_LAUNCH_BOUNDS(threads, blocks) __launch_bounds__(threads, blocks)
 #define DC_RESTRICT __restrict__
 #define DC_UNROLL _Pragma("unroll")
+#define DC_NO_UNROLL _Pragma("unroll 1")
 // Places are the emulated device's.
 #define DC_PLACE_PARAMETER
 #define DC_PLACE_ARGUMENT
@@ -42,6 +43,11 @@ DC_DEVICE uint3 thread_index() { return threadIdx; }
 DC_DEVICE uint3 block_index() { return blockIdx; }
 DC_DEVICE uint3 block_size() { return {blockDim.x, blockDim.y, blockDim.z}; }
 DC_DEVICE uint3 grid_size() { return {gridDim.x, gridDim.y, gridDim.z}; }
+// v, in a way that the compiler cannot see through: what follows from it is not kept in registers over a loop.
+DC_DEVICE int opaque(int v) {
+  asm volatile("" : "+r"(v));
+  return v;
+}
 DC_DEVICE unsigned lane() {
   unsigned l;
   asm("mov.u32 %0, %%laneid;" : "=r"(l));

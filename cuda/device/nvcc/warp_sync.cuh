@@ -27,6 +27,7 @@ DC_DEVICE T shuffle_down(unsigned mask, T v, unsigned lanes) {
   return __shfl_down_sync(mask, v, lanes);
 }
 DC_DEVICE unsigned ballot(unsigned mask, bool p) { return __ballot_sync(mask, p); }
+DC_DEVICE int count_bits(unsigned v) { return __popc(v); }
 DC_DEVICE bool any(unsigned mask, bool p) { return __any_sync(mask, p) != 0; }
 DC_DEVICE bool all(unsigned mask, bool p) { return __all_sync(mask, p) != 0; }
 

@@ -11,12 +11,17 @@ namespace {
 
 thread_local std::string current_operation = "launch";
 std::atomic<uint64_t> launches_so_far{0};
+int64_t launches_to_skip = 0, failing_launches = 0;  // under runtime_lock
 
 Status launch_on_stream(Stream handle, const LaunchDescription& description) {
   if (!handle) return run(description);
   const std::lock_guard hold(runtime_lock());
   push(*static_cast<EmulatedStream*>(handle), [description] {
     ++launches_so_far;
+    if (failing_launches > 0 && launches_to_skip-- <= 0) {
+      --failing_launches;
+      return failure("the launch failed (a fault set by a test)");
+    }
     return run(description);
   });
   return {};
@@ -32,6 +37,12 @@ std::recursive_mutex& runtime_lock() {
 void name_current_operation(const char* op) { current_operation = op; }
 
 void install_streams() { set_launcher(launch_on_stream); }
+
+void fail_launches(int64_t skip, int64_t count) {
+  const std::lock_guard hold(runtime_lock());
+  launches_to_skip = skip;
+  failing_launches = count;
+}
 
 uint64_t launches_run() { return launches_so_far; }
 

@@ -97,22 +97,25 @@ class Estimator:
         save_checkpoint(path, {**weights, **arrays}, meta)
 
     @classmethod
-    def load(cls: type[Self], path: str | os.PathLike[str]) -> Self:
-        """An estimator saved by `save`. CheckpointError when the file is damaged or holds another class."""
+    def load(cls: type[Self], path: str | os.PathLike[str], *, device: str | None = None) -> Self:
+        """An estimator saved by `save`. CheckpointError when the file is damaged or holds another class.
+
+        device: where it is to live ('auto', 'cpu' or 'cuda'); None: what it was made with.
+        """
         arrays, meta = load_checkpoint(path)
         if meta.get("kind") != "deepcore estimator" or meta.get("class") != cls.__name__:
             raise CheckpointError(
                 f"{os.fspath(path)}: expected a {cls.__name__}, got {meta.get('class', meta.get('kind'))}"
             )
         try:
-            return cls._from_file(arrays, meta)
+            return cls._from_file(arrays, meta, device)
         except CheckpointError as error:
             raise CheckpointError(f"{os.fspath(path)}: {error}") from error
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, MemoryError) as error:
             raise CheckpointError(f"{os.fspath(path)}: expected a whole {cls.__name__}, got {error!r}") from error
 
     @classmethod
-    def _from_file(cls: type[Self], arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> Self:
+    def _from_file(cls: type[Self], arrays: Mapping[str, Array], meta: Mapping[str, Any], device: str | None) -> Self:
         params: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in meta["params"].items()}
         if isinstance(params.get("class_weight"), dict):
             weights: dict[str, float] = params["class_weight"]
@@ -120,6 +123,8 @@ class Estimator:
         unknown = set(params) - set(cls._names())
         if unknown:
             raise CheckpointError(f"unknown parameters {sorted(unknown)}")
+        if device is not None and "device" in params:
+            params["device"] = device
         estimator = cls(**params)
         estimator.history_ = list(meta["history"])  # type: ignore[attr-defined]
         estimator._restore(meta, {k: v for k, v in arrays.items() if not k.startswith("model.")})

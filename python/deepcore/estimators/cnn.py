@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from deepcore import nn, ops, train
 from deepcore.data.augment import Augment
+from deepcore.device import resolve_device
 from deepcore.errors import ArgumentError, ShapeError
 from deepcore.estimators.base import check_labels, check_lengths, check_sample_weight, class_factors, encode
 from deepcore.estimators.supervised import SupervisedEstimator, softmax_rows
@@ -160,6 +161,7 @@ class ImageClassifier(SupervisedEstimator):
         if self.dropout is not None:
             options["dropout"] = self.dropout
         self.model_ = cnn(self.preset, self.image_shape_, len(self.classes_), **options)
+        self.model_.to(resolve_device(self.device))
 
     def _task(self) -> train.Supervised:
         smoothing, classes = self.label_smoothing, len(self.classes_)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deepcore import ops, train
+from deepcore.device import resolve_device
 from deepcore.errors import ArgumentError
 from deepcore.estimators.base import (
     check_labels,
@@ -63,6 +64,7 @@ class _MLP(SupervisedEstimator):
             self.n_features_in_, tuple(self.hidden), outputs, activation=self.activation, dropout=self.dropout,
             input_dropout=self.input_dropout, batch_norm=self.batch_norm, max_norm=self.max_norm, seed=seed,
         )  # fmt: skip
+        self.model_.to(resolve_device(self.device))
 
     n_features_in_: int
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from deepcore import optim, train
 from deepcore.data import ArrayDataset, DataLoader, train_val_split
-from deepcore.device import check_device
+from deepcore.device import resolve_device
 from deepcore.errors import ArgumentError
 from deepcore.estimators.base import Estimator
 from deepcore.nn import Module
@@ -70,7 +70,7 @@ class SupervisedEstimator(Estimator):
 
     def _check_parameters(self) -> None:
         owner = type(self).__name__
-        check_device("cpu" if self.device == "auto" else self.device)
+        resolve_device(self.device)
         if not isinstance(self.epochs, (int, np.integer)) or self.epochs < 1:
             raise ArgumentError(f"{owner}: expected epochs >= 1, got {self.epochs!r}")
         if not isinstance(self.batch_size, (int, np.integer)) or self.batch_size < 1:
@@ -147,8 +147,11 @@ class SupervisedEstimator(Estimator):
         if x.ndim == 2 and n < 16:
             # Products with few rows sum in another order: with more rows a sample's result is the same in any company.
             x = np.concatenate([x, np.zeros((16 - n, x.shape[1]), x.dtype)])
+        device = self.model_.device
         with no_grad():
-            parts = [np.asarray(self.model_(as_tensor(x[i : i + size])).numpy()) for i in range(0, len(x), size)]
+            parts = [
+                np.asarray(self.model_(as_tensor(x[i : i + size]).to(device)).numpy()) for i in range(0, len(x), size)
+            ]
         outputs: Array = np.concatenate(parts) if len(parts) != 1 else parts[0]
         return outputs[:n]
 

@@ -79,7 +79,12 @@ class Dropout(Module):
             raise ArgumentError(f"Dropout: expected p in [0, 1], got {p}")
         self.p = p
         self._key: random.Key = generator_for(seed).key()
-        self.register_buffer("calls", buffer(0, "int64"))
+        self.register_buffer("calls", buffer(0, "int64"), host=True)
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """(seed, stream) of the masks."""
+        return self._key[0], self._key[1]
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape; x itself in inference."""

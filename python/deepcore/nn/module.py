@@ -36,6 +36,7 @@ class Module:
         self.training = True
         self._parameters: dict[str, Parameter] = {}
         self._buffers: dict[str, Tensor] = {}
+        self._host_buffers: set[str] = set()
         self._modules: dict[str, Module] = {}
         self._forward_hooks: list[ForwardHook] = []
 
@@ -46,9 +47,11 @@ class Module:
             self._modules[name] = value
         object.__setattr__(self, name, value)
 
-    def register_buffer(self, name: str, value: Tensor) -> None:
-        """A tensor saved with the net but not trained."""
+    def register_buffer(self, name: str, value: Tensor, *, host: bool = False) -> None:
+        """A tensor saved with the net but not trained. host: it stays on the CPU wherever the net goes."""
         self._buffers[name] = value
+        if host:
+            self._host_buffers.add(name)
         object.__setattr__(self, name, value)
 
     # ---- running ----
@@ -152,15 +155,24 @@ class Module:
                     inplace.convert(t, dtype)
         return self
 
+    @property
+    def device(self) -> str:
+        """Where the first parameter or buffer lives; 'cpu' for a net without any."""
+        return next((t.device for t in self._movable()), "cpu")
+
     def to(self, device: str) -> Module:
-        """Move all parameters, their gradients and buffers to 'cpu' or 'cuda', in place; returns self.
+        """Move parameters, their gradients and buffers (but host buffers) to 'cpu' or 'cuda', in place; returns self.
 
         Make the optimizer afterwards: its moments live where the parameters are.
         """
-        for _, m in self.named_modules():
-            for t in [*m._parameters.values(), *m._buffers.values()]:
-                inplace.move(t, device)
+        for t in self._movable():
+            inplace.move(t, device)
         return self
+
+    def _movable(self) -> Iterator[Tensor]:
+        for _, m in self.named_modules():
+            yield from m._parameters.values()
+            yield from (b for name, b in m._buffers.items() if name not in m._host_buffers)
 
     # ---- looking ----
     def extra_repr(self) -> str:

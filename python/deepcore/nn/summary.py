@@ -54,7 +54,7 @@ def summarize(module: Module, input_shape: tuple[int, ...]) -> str:
     try:
         with no_grad():
             module.eval()
-            module(tensor(np.zeros(input_shape, np.float32)))
+            module(tensor(np.zeros(input_shape, np.float32), device=module.device))
     finally:
         for remove in removers:
             remove()

@@ -10,13 +10,13 @@ from deepcore import _C
 from deepcore.autograd import defvjp, fused, nondifferentiable, primitive
 from deepcore.errors import ArgumentError, ShapeError
 from deepcore.ops.conv import pair
-from deepcore.ops.elementwise import add, clamp, multiply, subtract
+from deepcore.ops.elementwise import add, clamp, floor, multiply, subtract
 from deepcore.ops.index import take
 from deepcore.ops.matmul import matmul
-from deepcore.ops.movement import reshape, swap_axes
+from deepcore.ops.movement import astype, reshape, swap_axes
 from deepcore.ops.pool import spread2d
 from deepcore.random import Key
-from deepcore.tensor import Tensor, as_tensor, tensor
+from deepcore.tensor import Tensor, arange, full, tensor
 
 RESIZE_MODES = {"nearest": 0, "bilinear": 1, "bilinear_corners": 2}
 
@@ -74,23 +74,26 @@ def _grid_sample_reference(x: Tensor, grid: Tensor, *, border: bool, align_corne
     p, q = grid.shape[1:3]
     flat = reshape(x, n * h * w, c)
     total: Tensor | None = None
-    taps: list[list[tuple[np.ndarray, Tensor]]] = []  # per axis (rows, columns): index of the tap, its weight
+    taps: list[list[tuple[Tensor, Tensor]]] = []  # per axis (rows, columns): index of the tap, its weight
     for axis, size in ((1, h), (0, w)):
         coordinate = grid[:, :, :, axis]
         span = 0.5 * (size - 1 if align_corners else size)
         z = subtract(multiply(add(coordinate, 1.0), span), 0.0 if align_corners else 0.5)
         if border:
             z = clamp(z, 0.0, float(size - 1))
-        low = np.floor(z.numpy())
-        part = subtract(z, tensor(low))
-        taps.append([(low, subtract(1.0, part)), (low + 1, part)])
-    images = np.arange(n).reshape(n, 1, 1)
+        low = floor(z.detach())
+        part = subtract(z, low)
+        taps.append([(low, subtract(1.0, part)), (add(low, 1.0), part)])
+    images = reshape(arange(n, device=x.device), n, 1, 1)
     for rows, row_weight in taps[0]:
+        row_inside = multiply(astype(rows >= 0.0, x.dtype), astype(rows < h, x.dtype))
+        # In range even where the tap is not inside: integers saturate, and NaN gives 0.
+        lines = add(multiply(images, h), astype(clamp(rows, 0.0, h - 1.0), "int64"))
         for columns, column_weight in taps[1]:
-            inside = (rows >= 0) & (rows < h) & (columns >= 0) & (columns < w)
-            place = np.where(inside, (images * h + rows) * w + columns, 0).astype(np.int64)
-            weight = multiply(multiply(row_weight, column_weight), tensor(inside.astype(x.dtype)))
-            term = multiply(take(flat, tensor(place.reshape(-1))), reshape(weight, -1, 1))
+            inside = multiply(row_inside, multiply(astype(columns >= 0.0, x.dtype), astype(columns < w, x.dtype)))
+            place = add(multiply(lines, w), astype(clamp(columns, 0.0, w - 1.0), "int64"))
+            weight = multiply(multiply(row_weight, column_weight), inside)
+            term = multiply(take(flat, reshape(place, -1)), reshape(weight, -1, 1))
             total = term if total is None else add(total, term)
     assert total is not None
     return reshape(total, n, p, q, c)
@@ -122,9 +125,10 @@ def affine_grid(theta: Tensor, size: int | Sequence[int], *, align_corners: bool
             return np.linspace(-1.0, 1.0, n) if n > 1 else np.zeros(1)
         return (2.0 * np.arange(n) + 1.0) / n - 1.0
 
-    base = Tensor(_C.full((p * q, 3), 1.0, theta.dtype, theta.device)).numpy()
+    base = full((p * q, 3), 1.0, theta.dtype).numpy()
     base[:, 0], base[:, 1] = np.tile(line(q), p), np.repeat(line(p), q)
-    return reshape(matmul(tensor(base), swap_axes(theta, 1, 2)), theta.shape[0], p, q, 2)
+    points = tensor(base, device=theta.device, copy=False)
+    return reshape(matmul(points, swap_axes(theta, 1, 2)), theta.shape[0], p, q, 2)
 
 
 # ---- augmentation ----
@@ -170,9 +174,11 @@ def augment(
     centre, spread = np.broadcast_to(np.asarray(mean, dtype), (c,)), np.broadcast_to(np.asarray(std, dtype), (c,))
     if not (np.isfinite(centre).all() and (spread > 0).all()):
         raise ArgumentError(f"augment: expected finite mean and std > 0, got {mean!r} and {std!r}")
-    chosen = as_tensor(np.arange(images.shape[0])) if rows is None else rows
+    chosen = arange(images.shape[0], device=images.device) if rows is None else rows
+    normalise = np.asarray(1 / spread, dtype), np.asarray(-centre / spread, dtype)
+    gain, bias = (tensor(v, device=images.device, copy=False) for v in normalise)
     result: Tensor = _augment(
-        images, chosen, ids, as_tensor(np.asarray(1 / spread, dtype)), as_tensor(np.asarray(-centre / spread, dtype)),
+        images, chosen, ids, gain, bias,
         size=(images.shape[1], images.shape[2]) if size is None else pair("augment", "size", size),
         shift=pair("augment", "shift", shift), flip=float(flip), rotate=float(rotate), scale=float(scale),
         shear=float(shear), cut=int(cut), fill=float(fill), key=key,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from deepcore import _C
 from deepcore.autograd import defvjp, nondifferentiable, primitive
 from deepcore.errors import ArgumentError
@@ -115,9 +113,6 @@ def _arg_extreme(name: str, x: Tensor, axis: int | None, keepdims: bool) -> Tens
         flat = _arg_extreme(name, reshape(x, -1), 0, False)
         return reshape(flat, (1,) * x.ndim) if keepdims else flat
     axis = _axis(name, x, axis)
-    if x.dtype not in ("float32", "float64"):
-        found = getattr(np, name)(x.numpy(), axis=axis, keepdims=keepdims)
-        return Tensor(_C.from_numpy(np.asarray(found, dtype=np.int64)))
     op = _argmax if name == "argmax" else _argmin
     result: Tensor = op(x, axis=axis, keepdims=keepdims)
     return result

@@ -87,7 +87,7 @@ def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
 
 # ---- cross-entropy: one pass forward, one backward; the reference serves higher derivatives ----
 def _one_hot_like(labels: Tensor, x: Tensor) -> Tensor:
-    return astype(expand_dims(labels, -1) == arange(x.shape[-1]), x.dtype)
+    return astype(expand_dims(labels, -1) == arange(x.shape[-1], device=x.device), x.dtype)
 
 
 def _cross_entropy(

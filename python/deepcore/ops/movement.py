@@ -330,12 +330,14 @@ def _advanced(x: Tensor, keys: tuple[Any, ...]) -> Tensor:
 
     if len(keys) != 1:
         raise TypeError("index: an array index is supported alone, on the first axis; use ops.take for other axes")
-    index = np.asarray(keys[0])
+    if isinstance(keys[0], Tensor) and keys[0].dtype != "bool":
+        return take(x, keys[0], axis=0)
+    index = np.asarray(keys[0].numpy() if isinstance(keys[0], Tensor) else keys[0])
     if index.dtype == bool:
         if index.shape != x.shape[:1]:
             raise ShapeError(f"index: expected a bool mask of shape {x.shape[:1]}, got {index.shape}")
         index = np.flatnonzero(index)
-    return take(x, as_tensor(index.astype(np.int64)), axis=0)
+    return take(x, as_tensor(index.astype(np.int64)).to(x.device), axis=0)
 
 
 def iterate(x: Tensor) -> Iterator[Tensor]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from deepcore import _C
 from deepcore.autograd import Primitive, Shadow, defvjp, primitive
 from deepcore.errors import ArgumentError
-from deepcore.ops.elementwise import divide, equal, exp, greater, log, multiply, sqrt, square, subtract, where
+from deepcore.ops.elementwise import divide, equal, exp, greater, isfinite, log, multiply, sqrt, square, subtract, where
 from deepcore.ops.movement import astype, broadcast_to, reshape
 from deepcore.tensor import Tensor
 
@@ -78,10 +76,6 @@ def _reduction(op: Primitive, x: Tensor, axis: Axes, keepdims: bool) -> Tensor:
 
 def sum(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """Sum over `axis` (an int, several, or None for all). Integers and bool are summed in int64."""
-    if x.dtype not in ("float32", "float64"):
-        _kept(x.shape, _axes(axis))
-        values = x.numpy().sum(axis=_axes(axis), keepdims=keepdims, dtype=np.int64)
-        return Tensor(_C.from_numpy(np.asarray(values)))
     return _reduction(_sum, x, axis, keepdims)
 
 
@@ -115,9 +109,6 @@ def _extreme(op: Primitive, x: Tensor, axis: Axes, keepdims: bool) -> Tensor:
     kept = _kept(x.shape, _axes(axis))
     if any(n == 0 for n, k in zip(x.shape, kept, strict=True) if k == 1):
         raise ArgumentError(f"{op.name}: no elements along axis {axis} of shape {x.shape}")
-    if x.dtype not in ("float32", "float64"):
-        function = np.max if op is _max else np.min
-        return Tensor(_C.from_numpy(np.asarray(function(x.numpy(), axis=_axes(axis), keepdims=keepdims))))
     return _reduction(op, x, axis, keepdims)
 
 
@@ -141,7 +132,7 @@ def logsumexp(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:
 
 def astype_finite(x: Tensor) -> Tensor:
     """1 where x is finite, else 0, in the type of x."""
-    return Tensor(_C.cast(_C.from_numpy(np.isfinite(x.numpy())), x.dtype))
+    return astype(isfinite(x), x.dtype)
 
 
 def maxout(x: Tensor, pieces: int) -> Tensor:

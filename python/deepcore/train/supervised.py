@@ -48,8 +48,9 @@ class Supervised:
 
     def step(self, model: Module, batch: tuple[npt.NDArray[Any], ...]) -> tuple[Tensor, dict[str, float]]:
         """The loss (differentiable while recording) and the metrics of one batch."""
-        x, y = as_tensor(batch[0]), as_tensor(batch[1])
-        weight = as_tensor(batch[2]) if len(batch) > 2 else None
+        device = model.device
+        x, y = as_tensor(batch[0]).to(device), as_tensor(batch[1]).to(device)
+        weight = as_tensor(batch[2]).to(device) if len(batch) > 2 else None
         outputs = model(x)
         loss = self.loss(outputs, y, weight)
         values = np.asarray(outputs.numpy())

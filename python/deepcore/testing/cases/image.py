@@ -54,6 +54,7 @@ def reference_sample(x: Any, grid: Any, border: bool, corners: bool) -> Any:
 RESIZES = [
     ((2, 3, 4, 2), (6, 8)), ((1, 5, 6, 3), (2, 4)), ((2, 4, 4, 1), (4, 4)), ((1, 3, 3, 2), (1, 1)),
     ((1, 1, 1, 3), (3, 2)), ((0, 2, 2, 3), (4, 4)), ((2, 9, 11, 33), (20, 13)),
+    ((1, 5, 6, 8), (7, 3)), ((1, 6, 3, 4), (3, 9)),
 ]  # fmt: skip
 
 
@@ -80,7 +81,12 @@ def _cases() -> list[Case]:
                       lambda rng: (rng.standard_normal((2, 3, 2, 4)),), factor=0.0))  # fmt: skip
     for padding in ("zeros", "border"):
         for corners in (False, True):
-            for shape, size in (((2, 4, 5, 3), (3, 4)), ((1, 6, 3, 1), (5, 2)), ((2, 12, 13, 17), (20, 21))):
+            for shape, size in (
+                ((2, 4, 5, 3), (3, 4)),
+                ((1, 6, 3, 1), (5, 2)),
+                ((2, 12, 13, 17), (20, 21)),
+                ((1, 3, 2, 8), (9, 7)),
+            ):
 
                 def make(rng: np.random.Generator, s: Any = shape, o: Any = size, corners: bool = corners) -> Any:
                     # Between the pixels: 0.1 to 0.9 of the way, where the kinks are not.
@@ -110,6 +116,9 @@ def _cases() -> list[Case]:
 
         cases.append(Case(f"affine_grid/{corners}", lambda t, a=corners: ops.affine_grid(t, (3, 4), align_corners=a),
                           grid_reference, lambda rng: (rng.standard_normal((2, 2, 3)),), factor=16.0))  # fmt: skip
+    cases.append(Case("mixup/4", lambda x, w: ops.mixup(x, w, ops.argsort(w)),
+                      lambda x, w: w[:, None] * x + (1 - w)[:, None] * x[np.argsort(w)],
+                      lambda rng: (rng.standard_normal((5, 8)), rng.uniform(0, 1, 5)), gradient=()))  # fmt: skip
     cases.append(Case("mixup/3", lambda x, w: ops.mixup(x, w, ops.argsort(w)),
                       lambda x, w: w[:, None] * x + (1 - w)[:, None] * x[np.argsort(w)],
                       lambda rng: (rng.standard_normal((3, 5)), rng.uniform(0, 1, 3)), gradient=()))  # fmt: skip

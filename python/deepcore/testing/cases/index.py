@@ -26,6 +26,89 @@ def reference_order(x: Any, axis: int, descending: bool) -> Any:
     return np.take_along_axis(x, places, axis), places
 
 
+def _long_cases() -> list[Case]:
+    """Axes that a device sorts, searches and adds up in parts."""
+    cases: list[Case] = []
+    shape: Any
+
+    def make(shape: Any, values: int, nan: bool = True) -> Any:
+        def of(rng: np.random.Generator) -> Any:
+            x = rng.integers(-values, values + 1, shape).astype(float) / 8
+            if nan:
+                x.reshape(-1)[5::97] = np.nan
+            return (x,)
+
+        return of
+
+    def make_terms(size: int, m: int, inner: int) -> Any:
+        return lambda rng: (rng.standard_normal((m, inner)), rng.integers(0, size, m) // 2 * 2)
+
+    def make_places(s: Any, axis: int, m: int) -> Any:
+        return lambda rng: (rng.standard_normal(s), rng.integers(0, s[axis], (*s[:axis], m, *s[axis + 1 :])))
+
+    for shape in ((1, 4097), (3, 5000), (1, 20001), (2, 4096)):
+        for descending in (False, True):
+            name = f"{shape} {descending}"
+            # Many ties: what is equal must stay in order.
+            cases.append(Case(f"sort/long {name}", lambda x, d=descending: ops.sort(x, descending=d),
+                              lambda x, d=descending: reference_order(x, -1, d), make(shape, 300), factor=0.0,
+                              gradient=(), views=False))  # fmt: skip
+            for k in (3, 300, 1000, 1500):
+                cases.append(
+                    Case(f"top_k/long {name} {k}", lambda x, d=descending, k=k: ops.top_k(x, k, largest=d),
+                         lambda x, d=descending, k=k: tuple(r[..., :k] for r in reference_order(x, -1, d)),
+                         make(shape, 2000), factor=0.0, gradient=(), views=False)
+                )  # fmt: skip
+    searched: list[tuple[Any, int]] = [((70001,), 0), ((3, 1025), 1), ((2, 601, 5), 1), ((2, 40000), 1)]
+    for shape, axis in searched:
+        for values in (3, 10**6):
+            for op, reference in ((ops.argmax, np.argmax), (ops.argmin, np.argmin)):
+                cases.append(
+                    Case(f"{reference.__name__}/long {shape} {values}", lambda x, f=op, a=axis: f(x, a),
+                         lambda x, f=reference, a=axis: f(x, a), make(shape, values, nan=False), gradient=(),
+                         views=False)
+                )  # fmt: skip
+    # Multiples of 1/8: every sum is exact, in any order.
+    added: list[tuple[Any, int]] = [((2, 33001), 1), ((40000, 2), 0), ((512, 33, 32), 1),
+                                     ((2, 70, 40), 1), ((3, 1100), 1)]  # fmt: skip
+    for shape, axis in added:
+        for reverse in (False, True):
+            cases.append(
+                Case(f"cumsum/long {shape} {reverse}", lambda x, a=axis, r=reverse: ops.cumsum(x, a, reverse=r),
+                     lambda x, a=axis, r=reverse: np.flip(np.cumsum(np.flip(x, a), a), a) if r else np.cumsum(x, a),
+                     make(shape, 100, nan=False), factor=0.0, gradient=(), views=False)
+            )  # fmt: skip
+    for size, m, inner in ((100, 6000, 8), (1000, 5000, 3)):
+        cases.append(
+            Case(f"scatter_add/long {size} {m} {inner}", lambda g, i, n=size: ops.scatter_add(g, i, n, 0),
+                 lambda g, i, n=size: reference_scatter(g, i, n, 0),
+                 make_terms(size, m, inner),
+                 magnitude=lambda g, i, n=size: reference_scatter(np.abs(g), i, n, 0), factor=32.0, gradient=(),
+                 views=False)
+        )  # fmt: skip
+
+    def gathered(x: Any, i: Any, axis: int) -> Any:
+        x.requires_grad_()
+        ops.sum(ops.square(ops.take_along(x, i, axis))).backward()
+        return x.grad
+
+    def reference_gathered(x: Any, i: Any, axis: int) -> Any:
+        out = np.zeros_like(x)
+        places = list(np.indices(i.shape))
+        places[axis] = i
+        np.add.at(out, tuple(places), 2 * np.take_along_axis(x, i, axis))
+        return out
+
+    collected: list[tuple[Any, int, int]] = [((2, 300, 40), 1, 200), ((3, 7000), 1, 5000)]
+    for shape, axis, m in collected:
+        cases.append(
+            Case(f"take_along_grad/long {shape} {m}", lambda x, i, a=axis: gathered(x, i, a),
+                 lambda x, i, a=axis: reference_gathered(x, i, a), make_places(shape, axis, m),
+                 factor=64.0, gradient=(), views=False)
+        )  # fmt: skip
+    return cases
+
+
 def _cases() -> list[Case]:
     cases = []
     for shape, axis, index_shape in (((5, 3), 0, (4,)), ((5, 3), 1, (2, 2)), ((2, 4, 3), 1, (5,)), ((7,), 0, (3, 2)),
@@ -119,6 +202,7 @@ def _cases() -> list[Case]:
                          make_values, factor=64.0, magnitude=lambda x, a=axis: np.abs(x).sum(a, keepdims=True) ** 2,
                          gradient=gradient)
                 )  # fmt: skip
+    cases += _long_cases()
     cases.append(Case("argmax/flat", lambda x: ops.argmax(x), lambda x: np.argmax(x),
                       lambda rng: (rng.standard_normal((5, 7)),), gradient=()))  # fmt: skip
     return cases

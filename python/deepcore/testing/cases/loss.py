@@ -43,7 +43,9 @@ def _normal(*shapes: Any, scale: float = 2.0) -> Any:
 def _weighted(x: Any, labels: Any) -> Any:
     from deepcore.tensor import tensor
 
-    return ops.softmax_cross_entropy(x, labels, class_weight=tensor(WEIGHTS, dtype=x.dtype), reduction="none")
+    return ops.softmax_cross_entropy(
+        x, labels, class_weight=tensor(WEIGHTS, dtype=x.dtype, device=x.device), reduction="none"
+    )
 
 
 def _cases() -> list[Case]:

@@ -1,0 +1,245 @@
+"""Memory, streams, errors and moves of a CUDA device."""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+import deepcore as dc
+from deepcore import nn, ops, optim
+from deepcore.errors import ArgumentError, DeviceError, OutOfMemoryError
+
+emulated = pytest.mark.skipif(not dc.cuda.is_emulated(), reason="needs the emulated device (DEEPCORE_CUDA_EMULATE=1)")
+two_devices = pytest.mark.skipif(dc.cuda.device_count() < 2, reason="needs two CUDA devices")
+
+
+def device_module() -> Any:
+    from deepcore import _cuda_emulated  # type: ignore[attr-defined]
+
+    return _cuda_emulated
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64", "uint8", "bool"])
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (7,), (3, 0, 2), (33, 65)])
+def test_there_and_back(shape: tuple[int, ...], dtype: str) -> None:
+    a = (np.random.default_rng(0).standard_normal(shape) * 50).astype(dtype)
+    x = dc.tensor(a).cuda()
+    assert x.device == "cuda:0" and x.shape == shape and x.dtype == dtype
+    np.testing.assert_array_equal(x.numpy(), a)
+    np.testing.assert_array_equal(x.cpu().numpy(), a)
+    assert x.cuda() is x
+
+
+def test_large_copies_go_in_pieces() -> None:
+    a = np.arange(5_000_000, dtype=np.int32)
+    x = dc.tensor(a).cuda()
+    a[:] = 0  # the copy has read its source
+    np.testing.assert_array_equal(x.numpy(), np.arange(5_000_000, dtype=np.int32))
+
+
+def test_creation_on_the_device() -> None:
+    assert dc.ones((2, 3), device="cuda").sum().item() == 6
+    assert dc.arange(5, device="cuda").tolist() == [0, 1, 2, 3, 4]
+    np.testing.assert_array_equal(
+        dc.random.uniform(100, seed=3, device="cuda").numpy(), dc.random.uniform(100, seed=3).numpy()
+    )
+
+
+def test_two_places_in_one_operation() -> None:
+    x = dc.ones(3)
+    for call in (lambda: x + x.cuda(), lambda: ops.matmul(dc.ones((2, 2)).cuda(), dc.ones((2, 2))),
+                 lambda: ops.concatenate([x, x.cuda()]), lambda: ops.take(x.cuda(), dc.tensor([0]))):  # fmt: skip
+        with pytest.raises(DeviceError, match=r"expected one device, got c\w+(:0)? and c\w+"):
+            call()
+
+
+def test_index_of_a_device_that_is_not_there() -> None:
+    with pytest.raises(DeviceError, match=rf"expected an index in \[0, {dc.cuda.device_count()}\)"):
+        dc.ones(3).to("cuda:99")
+
+
+@two_devices
+def test_from_device_to_device() -> None:
+    x = dc.arange(1000, device="cuda:0") * 2
+    y = x.to("cuda:1")
+    assert y.device == "cuda:1"
+    np.testing.assert_array_equal((y + 1).numpy(), np.arange(1000) * 2 + 1)
+    with pytest.raises(DeviceError, match="cuda:0 and cuda:1"):
+        x + y
+
+
+def test_gradients_cross_a_move() -> None:
+    x = dc.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    y = ops.sum(ops.square(x.cuda()))
+    (g,) = dc.grad(y, [x])
+    assert g.device == "cpu" and g.tolist() == [2.0, 4.0, 6.0]
+
+
+def test_pickles_keep_the_device() -> None:
+    x = pickle.loads(pickle.dumps(dc.tensor([1.0, 2.0]).cuda()))
+    assert x.device == "cuda:0" and x.tolist() == [1.0, 2.0]
+
+
+def test_foreign_arrays_share_memory() -> None:
+    x = dc.arange(6, device="cuda").reshape(2, 3)
+    y = dc.from_dlpack(x)
+    assert y.device == "cuda:0" and y.array.pointer == x.array.pointer
+    assert x.__dlpack_device__() == (2, 0)
+
+    class Wrapped:
+        __cuda_array_interface__ = x.__cuda_array_interface__
+
+    z = dc.from_dlpack(Wrapped())
+    assert z.array.pointer == x.array.pointer and z.tolist() == x.tolist()
+
+
+def test_an_index_out_of_range_is_raised_when_results_are_read() -> None:
+    x, index = dc.arange(4, dtype="float32").cuda(), dc.tensor([0, 3, 9, 7])
+    y = ops.take(x, index.cuda())
+    with pytest.raises(ArgumentError, match=r"take: expected indices in \[-4, 4\), got 9 at 2"):
+        y.numpy()
+    with pytest.raises(ArgumentError, match=r"got 9 at 2"):
+        ops.take(x.cpu(), index)
+    dc.cuda.synchronize()  # told once
+    np.testing.assert_array_equal((x + 1).numpy(), [1, 2, 3, 4])
+    ops.softmax_cross_entropy(dc.zeros((2, 3), device="cuda"), dc.tensor([0, 3]).cuda())
+    with pytest.raises(ArgumentError, match="expected labels"):
+        dc.cuda.synchronize()
+
+
+def test_statistics_of_memory() -> None:
+    dc.cuda.synchronize()
+    before = dc.cuda.memory_stats()["current"]
+    x = dc.ones(10000, device="cuda")
+    assert dc.cuda.memory_stats()["current"] - before >= 40000
+    del x
+    assert dc.cuda.memory_stats()["current"] == before
+    dc.cuda.empty_cache()
+    assert dc.cuda.memory_stats()["cached"] == 0
+
+
+@emulated
+def test_work_waits_for_someone_who_needs_it() -> None:
+    module = device_module()
+    dc.cuda.synchronize()
+    x = dc.ones(10, device="cuda")
+    before = module.launches()
+    y = x + x
+    assert module.launches() == before
+    assert y.tolist() == [2.0] * 10
+    assert module.launches() > before
+
+
+@emulated
+def test_a_kernel_that_fails_is_named_and_the_next_one_works() -> None:
+    x = dc.ones(10, device="cuda")
+    dc.cuda.synchronize()
+    device_module().fail_launches(0, 1)
+    y = ops.exp(x)
+    with pytest.raises(DeviceError, match="exp: "):
+        y.numpy()
+    np.testing.assert_allclose(ops.exp(x).numpy(), np.e, rtol=1e-6)
+
+
+def run_python(code: str, **environment: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120,
+                          env={**os.environ, **environment})  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@emulated
+def test_synchronous_launches_fail_where_they_are() -> None:
+    run_python(
+        """
+import deepcore as dc
+from deepcore import ops, _C
+from deepcore.errors import DeviceError
+x = dc.ones(10, device="cuda")
+from deepcore import _cuda_emulated
+_cuda_emulated.fail_launches(0, 1)
+try:
+    ops.tanh(x)
+except DeviceError as error:
+    assert str(error).startswith("tanh: "), error
+else:
+    raise SystemExit("no error")
+""",
+        DEEPCORE_CUDA_SYNC="1",
+    )
+
+
+@emulated
+def test_memory_that_runs_out() -> None:
+    run_python(
+        """
+import deepcore as dc
+from deepcore.errors import OutOfMemoryError
+x = dc.ones(1000, device="cuda")
+try:
+    dc.ones(1_000_000, device="cuda")
+except OutOfMemoryError as error:
+    assert "cuda:0 has no 4" in str(error) and "in use by arrays" in str(error), error
+else:
+    raise SystemExit("no error")
+kept = [dc.ones(1000, device="cuda") for _ in range(100)]
+del kept  # freed memory is used again
+big = dc.ones(200_000, device="cuda")
+assert (x + 1).tolist() == [2.0] * 1000 and big.sum().item() == 200_000
+""",
+        DEEPCORE_EMULATE_MEMORY="1000000",
+    )
+
+
+@emulated
+def test_no_device() -> None:
+    out = run_python("import deepcore as dc; print(dc.cuda.is_available(), dc.cuda.reason())",
+                     DEEPCORE_EMULATE_DEVICES="0")  # fmt: skip
+    assert out.startswith("False no CUDA device")
+
+
+def train_step(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> float:
+    net = nn.Sequential(nn.Linear(8, 16, seed=1), nn.ReLU(), nn.Linear(16, 3, seed=2)).to("cuda")
+    optimizer = optim.Adam(net.parameters(), lr=0.01, clip_norm=1.0)
+    loss = ops.softmax_cross_entropy(net(dc.tensor(x).cuda()), dc.tensor(y).cuda())
+    dc.backward(loss)
+    optimizer.step()
+    return loss.item()
+
+
+@emulated
+def test_allocations_that_fail_one_after_the_other() -> None:
+    module = device_module()
+    x, y = np.random.default_rng(0).standard_normal((5, 8)).astype(np.float32), np.array([0, 1, 2, 1, 0])
+    expected = train_step(x, y)
+
+    def clean() -> int:
+        gc.collect()
+        dc.cuda.synchronize()
+        dc.cuda.empty_cache()
+        dc.cuda.synchronize()
+        return int(module.live_allocations())
+
+    live = clean()
+    failures = 0
+    for skip in range(10000):
+        module.fail_allocations(skip, 2)  # the second one, after the cache was given back, fails too
+        try:
+            assert train_step(x, y) == expected
+            break
+        except OutOfMemoryError as error:
+            failures += 1
+            assert "bytes left" in str(error)
+        finally:
+            module.fail_allocations(0, 0)
+            left = clean()
+        assert left == live, f"allocation {skip}"
+    assert failures > 20
+    assert train_step(x, y) == expected
