@@ -9,7 +9,7 @@
 
 namespace dc::cuda {
 
-constexpr int kStep = 16;  // of p in one stage
+constexpr int kStep = 16, kStages = 4;  // p of a stage; stages of the ring
 
 template <bool kAlongP, int kOuter>
 struct TileLayout;
@@ -63,12 +63,18 @@ MatrixTiles<kAlongP> matrix_tiles(const MatrixOperand<float>& m, long long k) {
   return {m, wide};
 }
 
-// A thread's share of the copies of one operand: start() once, then issue() of every step in order. prepare(step, n)
-// notes what issue() of n steps needs to know; a barrier of the block stands between the two.
+// A thread's share of the copies of one operand: start() once, issue() of every step in order. What issue() of a step
+// reads in shared memory was noted by start() for the first kStages steps and by prepare() for the others; a barrier of
+// the block stands between the two.
 template <class Tiles, int kOuter, int kThreads>
 struct Feed;
 
 struct NoNotes {};
+
+// How many terms the last step has.
+DC_DEVICE int tail_of(long long p_begin, long long p_end) {
+  return static_cast<int>((p_end - p_begin + kStep - 1) % kStep) + 1;
+}
 
 // What is left of a size from `from` on, at most `most`.
 DC_DEVICE int left_of(long long size, long long from, int most) {
@@ -90,15 +96,15 @@ struct Feed<MatrixTiles<true>, kOuter, kThreads> {
   const float* at;
   Counts rows;
 
-  DC_DEVICE void start(const MatrixTiles<true>& tiles, Notes&, long long first, long long p_begin, int tail) {
+  DC_DEVICE void start(const MatrixTiles<true>& tiles, Notes&, long long first, long long p_begin, long long p_end) {
     const int tid = static_cast<int>(thread_index().x), per_row = tiles.wide ? kStep / 4 : kStep;
     const int row = tid / per_row, p = tid % per_row * (kStep / per_row);
     const MatrixOperand<float>& m = tiles.matrix;
     at = m.data + (first + row) * m.outer_step + p_begin + p;
     const int inside = left_of(m.outer, first + row, kOuter);
-    rows.set(inside, p < tail ? inside : 0);
+    rows.set(inside, p < tail_of(p_begin, p_end) ? inside : 0);
   }
-  DC_DEVICE void prepare(const MatrixTiles<true>&, Notes&, int, int) {}
+  DC_DEVICE void prepare(const MatrixTiles<true>&, Notes&, int) {}
   DC_DEVICE void issue(const MatrixTiles<true>& tiles, const Notes&, int, bool last, float* tile) {
     const int tid = static_cast<int>(thread_index().x), most = rows.get(last);
     const float* from = at;
@@ -131,15 +137,16 @@ struct Feed<MatrixTiles<false>, kOuter, kThreads> {
   const float* at;
   Counts rows;
 
-  DC_DEVICE void start(const MatrixTiles<false>& tiles, Notes&, long long first, long long p_begin, int tail) {
+  DC_DEVICE void start(const MatrixTiles<false>& tiles, Notes&, long long first, long long p_begin, long long p_end) {
     const int tid = static_cast<int>(thread_index().x), per_row = tiles.wide ? kOuter / 4 : kOuter;
     const int outer = tid % per_row * (kOuter / per_row), p = tid / per_row;
     const MatrixOperand<float>& m = tiles.matrix;
     at = m.data + first + outer + (p_begin + p) * m.p_step;
     const bool inside = first + outer < m.outer;
+    const int tail = tail_of(p_begin, p_end);
     rows.set(inside ? kStep : 0, inside && p < tail ? tail - p : 0);
   }
-  DC_DEVICE void prepare(const MatrixTiles<false>&, Notes&, int, int) {}
+  DC_DEVICE void prepare(const MatrixTiles<false>&, Notes&, int) {}
   DC_DEVICE void issue(const MatrixTiles<false>& tiles, const Notes&, int, bool last, float* tile) {
     const int tid = static_cast<int>(thread_index().x), most = rows.get(last);
     const float* from = at;

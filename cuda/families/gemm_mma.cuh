@@ -21,7 +21,7 @@ constexpr long long kLeastDepth = 128;  // of a part of a sum
 template <int kM_, int kN_, int kWarpsM_, int kWarpsN_, int kMinBlocks_>
 struct MmaTile {
   static constexpr int kM = kM_, kN = kN_, kWarpsM = kWarpsM_, kWarpsN = kWarpsN_, kMinBlocks = kMinBlocks_;
-  static constexpr int kThreads = 32 * kWarpsM * kWarpsN, kStages = 4;
+  static constexpr int kThreads = 32 * kWarpsM * kWarpsN;
   static constexpr int kWarpM = kM / kWarpsM, kWarpN = kN / kWarpsN;
   static constexpr int kFragmentsM = kWarpM / 16, kFragmentsN = kWarpN / 8;
   static constexpr int kTogether =
@@ -135,8 +135,8 @@ DC_DEVICE void multiply(const typename Fragments<kPrecision>::A (&a)[kRows],
 template <class Tile, class FeedA, class FeedB>
 struct MmaShared {
   struct Ring {
-    float a[Tile::kStages][FeedA::Layout::kSize];
-    float b[Tile::kStages][FeedB::Layout::kSize];
+    float a[kStages][FeedA::Layout::kSize];
+    float b[kStages][FeedB::Layout::kSize];
   };
   union {
     Ring ring;
@@ -187,7 +187,7 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(Tile::kThreads, Tile::kMinBlocks)
   using FeedB = Feed<B, Tile::kN, Tile::kThreads>;
   using Shared = MmaShared<Tile, FeedA, FeedB>;
   using Fragment = Fragments<kPrecision>;
-  constexpr int kRows = Tile::kFragmentsM, kTogether = Tile::kTogether, kAhead = Tile::kStages - 1;
+  constexpr int kRows = Tile::kFragmentsM, kTogether = Tile::kTogether, kAhead = kStages - 1;
   DC_DYNAMIC_SHARED(memory);
   Shared& shared = *reinterpret_cast<Shared*>(memory);
   const TilePlace start = tile_place(product, Tile::kM, Tile::kN);
@@ -197,13 +197,10 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(Tile::kThreads, Tile::kMinBlocks)
   const long long p_begin = start.split * product.depth;
   const long long p_end = p_begin + product.depth < product.k ? p_begin + product.depth : product.k;
   const int steps = static_cast<int>((p_end - p_begin + kStep - 1) / kStep);
-  const int tail = static_cast<int>(p_end - p_begin - static_cast<long long>(steps - 1) * kStep);
   FeedA feed_a;
   FeedB feed_b;
-  feed_a.start(a, shared.notes_a, start.m0, p_begin, tail);
-  feed_b.start(b, shared.notes_b, start.n0, p_begin, tail);
-  feed_a.prepare(a, shared.notes_a, 0, Tile::kStages);
-  feed_b.prepare(b, shared.notes_b, 0, Tile::kStages);
+  feed_a.start(a, shared.notes_a, start.m0, p_begin, p_end);
+  feed_b.start(b, shared.notes_b, start.n0, p_begin, p_end);
   sync_block();
 
   const typename FeedA::Layout reader_a(static_cast<int>(warp()) / Tile::kWarpsN * Tile::kWarpM);
@@ -213,8 +210,8 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(Tile::kThreads, Tile::kMinBlocks)
     if (step >= 0) {
       cp_async_wait<kAhead - 1>();
       sync_block();
-      const float* tile_a = shared.ring.a[step % Tile::kStages];
-      const float* tile_b = shared.ring.b[step % Tile::kStages];
+      const float* tile_a = shared.ring.a[step % kStages];
+      const float* tile_b = shared.ring.b[step % kStages];
       typename Fragment::A fa[kRows];
       DC_UNROLL
       for (int i = 0; i < kRows; ++i) {
@@ -234,10 +231,10 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(Tile::kThreads, Tile::kMinBlocks)
         }
         multiply<kPrecision>(fa, fb, sums + j);
       }
-      feed_a.prepare(a, shared.notes_a, step + Tile::kStages, 1);
-      feed_b.prepare(b, shared.notes_b, step + Tile::kStages, 1);
+      feed_a.prepare(a, shared.notes_a, step + kStages);
+      feed_b.prepare(b, shared.notes_b, step + kStages);
     }
-    const int next = step + kAhead, stage = next % Tile::kStages;
+    const int next = step + kAhead, stage = next % kStages;
     if (next < steps) {  // over the stage of the step before: all warps have passed its end
       feed_a.issue(a, shared.notes_a, next, next + 1 == steps, shared.ring.a[stage]);
       feed_b.issue(b, shared.notes_b, next, next + 1 == steps, shared.ring.b[stage]);
