@@ -58,11 +58,12 @@ DC_DEVICE void store_some(float* y, const float (&v)[4]) { store(y, float4{v[0],
 DC_DEVICE void store_some(double* y, const double (&v)[2]) { store(y, double2{v[0], v[1]}); }
 
 template <class T, class Step>
-DC_KERNEL void DC_LAUNCH_BOUNDS(256, 3)
+DC_KERNEL void DC_LAUNCH_BOUNDS(256, sizeof(T) == sizeof(float) ? 3 : 2)
     step_kernel(Step passed, const Step* recorded, const TensorEntry<T>* DC_RESTRICT tensors, int count,
                 long long chunks) {
   constexpr int W = kWidth<T>;
-  const Step step = recorded ? *recorded : passed;
+  Step step = passed;
+  if (recorded) step = *recorded;
   const Uses u = uses(step);
   const int threads = static_cast<int>(block_size().x), me = static_cast<int>(thread_index().x);
   for (long long chunk = block_index().x; chunk < chunks; chunk += grid_size().x) {

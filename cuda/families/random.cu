@@ -182,7 +182,8 @@ template <class T, class Make, bool kReads>
 DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4)
     random_kernel(RandomKey passed, const RandomKey* recorded, long long n, bool vector, Make make, const T* x, T* y) {
   constexpr int kElements = Make::kElements;
-  const RandomKey key = recorded ? *recorded : passed;
+  RandomKey key = passed;
+  if (recorded) key = *recorded;
   const long long blocks = (n + kElements - 1) / kElements;
   for (long long b = first_index(kThreads); b < blocks; b += grid_step(kThreads)) {
     const long long i = b * kElements;
