@@ -11,6 +11,55 @@ namespace dc {
 
 namespace {
 
+// What Python holds of a recorded step: the graph, and the blocks of memory that belong to it.
+class RecordedStep {
+ public:
+  explicit RecordedStep(Device device) : device_(device) {
+    pool(device).begin_private(&blocks_);
+    try {
+      accelerator_of(device).begin_recording(device.index);
+    } catch (...) {
+      leave();
+      throw;
+    }
+  }
+  ~RecordedStep() {
+    if (!recording_ && recording_on_) {
+      try {
+        recording_ = accelerator_of(device_).end_recording(device_.index);
+      } catch (const Error&) {  // what was being recorded is given up
+      }
+    }
+    recording_.reset();
+    leave();
+  }
+  RecordedStep(const RecordedStep&) = delete;
+  RecordedStep& operator=(const RecordedStep&) = delete;
+
+  void end() {
+    DC_CHECK(recording_on_, DeviceError, "record: expected a recording under way");
+    recording_on_ = false;
+    pool(device_).end_private();
+    recording_ = accelerator_of(device_).end_recording(device_.index);
+  }
+  Recording& recording() {
+    DC_CHECK(recording_, DeviceError, "launch: expected a finished recording");
+    return *recording_;
+  }
+
+ private:
+  void leave() {
+    pool(device_).end_private();
+    pool(device_).drop_private(&blocks_);
+    recording_on_ = false;
+  }
+
+  Device device_;
+  bool recording_on_ = true;
+  PrivateBlocks blocks_;
+  std::unique_ptr<Recording> recording_;
+};
+
 // Imports the back end when it is first asked for: a program for the CPU never loads it. Returns why there is none.
 std::string load_accelerator() {
   static std::string failure;
@@ -54,6 +103,16 @@ Device device_from(const std::string& text) {
 std::string device_name(Device device) { return message(device); }
 
 void bind_device(py::module_& m) {
+  py::class_<RecordedStep>(m, "RecordedStep")
+      .def(py::init([](const std::string& device) { return std::make_unique<RecordedStep>(device_from(device)); }))
+      .def("end", &RecordedStep::end)
+      .def("launch",
+           [](RecordedStep& r, const std::vector<std::pair<uint64_t, uint64_t>>& advancing) {
+             py::gil_scoped_release released;
+             r.recording().launch(advancing);
+           })
+      .def("calls", [](RecordedStep& r, uint64_t seed, uint64_t stream) { return r.recording().calls(seed, stream); })
+      .def("refresh", [](RecordedStep& r, bool on) { r.recording().refresh(on); });
   m.def("isa", [] { return cpu_table().name; });
   m.def("select_isa", [](const std::string& isa) { select_cpu_table(isa.c_str()); });
   m.def("supported_isas", [] { return std::string(cpu_supported()); });

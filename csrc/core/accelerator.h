@@ -6,6 +6,8 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "core/allocator.h"
 #include "core/device.h"
@@ -31,6 +33,19 @@ struct RangeCheck {
   bool from_end;
 };
 
+// A stretch of work of one device that can be launched again as a whole.
+class Recording {
+ public:
+  virtual ~Recording() = default;
+  // The k-th launch counts from 0. Random keys of the named (seed, stream) pairs go on as they would have without a
+  // recording: their offset grows by calls(seed, stream) << 40 at each launch.
+  virtual void launch(const std::vector<std::pair<uint64_t, uint64_t>>& advancing) = 0;
+  virtual int64_t calls(uint64_t seed, uint64_t stream) const = 0;
+  // While on, kernels of this thread are not launched; those with values that change from step to step note them for
+  // the next launch, in the order of the recording.
+  virtual void refresh(bool on) = 0;
+};
+
 class Accelerator {
  public:
   virtual ~Accelerator() = default;
@@ -47,6 +62,9 @@ class Accelerator {
   virtual void check_range(int device, const RangeCheck& check, const int64_t* values, int64_t* checked) = 0;
   // Waits for the device and raises what its kernels noted since the last wait.
   virtual void synchronize(int device) = 0;
+  // Work queued between the two is recorded and not run. Reading on the host meanwhile raises DeviceError.
+  virtual void begin_recording(int device) = 0;
+  virtual std::unique_ptr<Recording> end_recording(int device) = 0;
   // Gives back what the back end keeps for later besides arrays.
   virtual void empty_cache(int device) = 0;
   virtual const BackendTable& table() const = 0;

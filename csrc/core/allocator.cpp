@@ -61,7 +61,8 @@ void* CachingPool::allocate(size_t bytes) {
   std::lock_guard lock(mutex_);
   void* p = nullptr;
   ++statistics_.allocations;
-  if (auto it = free_.find(size); it != free_.end() && !it->second.empty()) {
+  auto& free = serving_ ? serving_->free : free_;
+  if (auto it = free.find(size); it != free.end() && !it->second.empty()) {
     p = it->second.back();
     it->second.pop_back();
     statistics_.cached -= size;
@@ -69,14 +70,12 @@ void* CachingPool::allocate(size_t bytes) {
   } else {
     p = raw_->allocate(size);
     if (!p) {
-      for (auto& [block, list] : free_)
-        for (void* q : list) raw_->release(q, block);
-      free_.clear();
-      statistics_.cached = 0;
+      drop_cache();
       p = raw_->allocate(size);
     }
     DC_CHECK(p, OutOfMemoryError, "memory: ", device_, " has no ", size, " bytes left; ", statistics_.current,
              " bytes are in use by arrays");
+    if (serving_) owner_[p] = serving_;
   }
   statistics_.current += size;
   statistics_.peak = std::max(statistics_.peak, statistics_.current);
@@ -88,6 +87,14 @@ void CachingPool::release(void* p, size_t bytes) {
   const size_t size = size_class(bytes);
   std::lock_guard lock(mutex_);
   statistics_.current -= size;
+  if (!owner_.empty()) {
+    if (const auto it = owner_.find(p); it != owner_.end()) {
+      raw_->take_back(p, size);
+      it->second->free[size].push_back(p);
+      statistics_.cached += size;
+      return;
+    }
+  }
   if (statistics_.cached + size > cache_limit_) {
     raw_->release(p, size);
     return;
@@ -97,12 +104,35 @@ void CachingPool::release(void* p, size_t bytes) {
   statistics_.cached += size;
 }
 
+void CachingPool::drop_cache() {
+  for (auto& [size, list] : free_)
+    for (void* p : list) {
+      raw_->release(p, size);
+      statistics_.cached -= size;
+    }
+  free_.clear();
+}
+
 void CachingPool::empty_cache() {
   std::lock_guard lock(mutex_);
-  for (auto& [size, list] : free_)
-    for (void* p : list) raw_->release(p, size);
-  free_.clear();
-  statistics_.cached = 0;
+  drop_cache();
+}
+
+void CachingPool::begin_private(PrivateBlocks* blocks) {
+  std::lock_guard lock(mutex_);
+  serving_ = blocks;
+}
+
+void CachingPool::end_private() {
+  std::lock_guard lock(mutex_);
+  serving_ = nullptr;
+}
+
+void CachingPool::drop_private(PrivateBlocks* blocks) {
+  std::lock_guard lock(mutex_);
+  for (auto& [size, list] : blocks->free) free_[size].insert(free_[size].end(), list.begin(), list.end());
+  blocks->free.clear();
+  std::erase_if(owner_, [&](const auto& entry) { return entry.second == blocks; });
 }
 
 MemoryStatistics CachingPool::statistics() const {

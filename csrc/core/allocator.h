@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <unordered_map>
 #include <vector>
 
 #include "core/device.h"
@@ -38,6 +39,11 @@ struct MemoryStatistics {
   uint64_t cache_hits = 0;   // requests served from kept blocks
 };
 
+// Blocks that belong to a recording: they serve it alone until it is dropped.
+struct PrivateBlocks {
+  std::map<size_t, std::vector<void*>> free;
+};
+
 // Blocks come in size classes, eight per power of two (at most 12.5 % of slack), and are kept for reuse.
 class CachingPool {
  public:
@@ -45,6 +51,11 @@ class CachingPool {
   void* allocate(size_t bytes);
   void release(void* p, size_t bytes);
   void empty_cache();
+  // Between the two, blocks come from the system and from `blocks`, and go back there for as long as it lives.
+  void begin_private(PrivateBlocks* blocks);
+  void end_private();
+  // The blocks are everybody's from now on.
+  void drop_private(PrivateBlocks* blocks);
   MemoryStatistics statistics() const;
   void reset_peak();
   // Blocks above the limit go back to the system at once.
@@ -53,10 +64,14 @@ class CachingPool {
   std::mutex& mutex() { return mutex_; }  // for the handlers of fork
 
  private:
+  void drop_cache();
+
   Device device_;
   std::unique_ptr<RawAllocator> raw_;
   mutable std::mutex mutex_;
   std::map<size_t, std::vector<void*>> free_;
+  PrivateBlocks* serving_ = nullptr;                 // null: allocations come from free_
+  std::unordered_map<void*, PrivateBlocks*> owner_;  // blocks that were allocated for a recording
   MemoryStatistics statistics_;
   uint64_t cache_limit_ = UINT64_MAX;
 };

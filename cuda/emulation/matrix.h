@@ -42,6 +42,8 @@ DC_DEVICE void mma_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&
                         const emulation::Place& place = emulation::Place::current()) {
   emulation::multiply_tf32(d, a, b, place);
 }
+// Two numbers rounded to nearest, ties to even: `low` has the lower address.
+DC_DEVICE uint32_t round_bf16x2(float low, float high) { return pack_bf16(low, high); }
 // Round to nearest, ties away from zero (cvt.rna).
 DC_DEVICE uint32_t to_tf32(float x) {
   const uint32_t bits = float_bits(x);

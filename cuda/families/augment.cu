@@ -101,6 +101,7 @@ void augment(const AugmentShape& s, const In* x, const int64_t* rows, const int6
              T* y, Context& context) {
   const Scratch memory("augment", context, static_cast<size_t>(s.n) * sizeof(Draw));
   Draw* draws = memory.as<Draw>();
+  refuse_recording("augment", context);
   run("augment", context, draw_kernel, dim3(blocks_for(s.n, kThreads)), dim3(kThreads), 0, s, rows, ids, draws);
   const long long all = s.n * s.p * s.q * s.c;
   run("augment", context, augment_kernel<T, In>, dim3(blocks_for(all, kThreads)), dim3(kThreads), 0, s, Divisor(s.c),

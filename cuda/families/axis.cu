@@ -2,10 +2,10 @@
 // Extremes: inner = 1, a warp per row, or a block where rows are long; else a thread per (o, i), neighbours along
 // inner. Where those are few, the axis is cut into parts of a fixed size, and the parts' extremes go through the same
 // kernel: the place of an extreme depends on no order. Bound: memory, one read of x.
-// Running sums: a thread per line where lines are many or short; else a block per part of a line, whose threads take
-// four neighbours each, their warps add them up and the sum so far is carried on. Few long lines are cut into parts:
-// the sums of the parts come first, their running sums are the parts' beginnings. Bound: memory, one read (two where
-// lines are cut) and one write. The order of additions depends on the shape only.
+// Running sums: a thread per line where lines are many or short; a block per 32 lines where neighbours allow; else a
+// block per part of a line, whose warps add up 128 elements each and carry the sum so far on. Few long lines are cut
+// into parts: the sums of the parts come first, their running sums are the parts' beginnings. Bound: memory, one read
+// (two where lines are cut) and one write. The order of additions depends on the shape only.
 #include "device/block.cuh"
 #include "families/axis.h"
 #include "families/families.h"
@@ -142,23 +142,55 @@ struct Line {
     const long long begin = line * n * inner + i + (reverse ? (n - 1) * inner : 0);
     x = all_x + begin, y = all_y + begin, step = reverse ? -inner : inner;
   }
+  // f(element k, k) of [first, end), in order, with several loads under way.
+  template <class F>
+  DC_DEVICE void each(long long first, long long end, const F& f) const {
+    for (long long k = first; k < end; k += kTogether) {
+      T v[kTogether];
+      DC_UNROLL
+      for (int u = 0; u < kTogether; ++u)
+        if (k + u < end) v[u] = x[(k + u) * step];
+      DC_UNROLL
+      for (int u = 0; u < kTogether; ++u)
+        if (k + u < end) f(v[u], k + u);
+    }
+  }
+  DC_DEVICE void running_sums(T sum, long long first, long long end) const {
+    each(first, end, [&](T v, long long k) { y[k * step] = sum += v; });
+  }
 };
 
 template <class T>
 DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4)
     sum_lines(const T* x, T* y, bool reverse, long long n, Divisor by_inner, long long lines) {
   for (long long i = first_index(kThreads); i < lines; i += grid_step(kThreads)) {
-    const Line<T> line(x, y, i, by_inner, n, reverse);
+    Line<T>(x, y, i, by_inner, n, reverse).running_sums(T(0), 0, n);
+  }
+}
+
+// inner >= 32: a block takes 32 neighbouring lines, its rows of threads a segment of them each, which they add up
+// first.
+constexpr int kSegments = 16;
+template <class T>
+DC_KERNEL void DC_LAUNCH_BOUNDS(512, 2)
+    sum_columns(const T* x, T* y, bool reverse, long long n, Divisor by_inner, Divisor by_groups, long long tasks) {
+  DC_SHARED(T[kSegments][32], of_segments);
+  const int tx = static_cast<int>(thread_index().x), segment = static_cast<int>(thread_index().y);
+  const long long length = (n + kSegments - 1) / kSegments, first = segment * length;
+  const long long end = first + length < n ? first + length : n;
+  for (long long task = block_index().x; task < tasks; task += grid_size().x) {
+    long long o = task;
+    const long long i = by_groups.peel(o) * 32 + tx;
+    const bool exists = i < by_inner.size;
+    const Line<T> line(x, y, o * by_inner.size + (exists ? i : 0), by_inner, n, reverse);
     T sum = T(0);
-    for (long long k = 0; k < n; k += kTogether) {
-      T v[kTogether];
-      DC_UNROLL
-      for (int u = 0; u < kTogether; ++u)
-        if (k + u < n) v[u] = line.x[(k + u) * line.step];
-      DC_UNROLL
-      for (int u = 0; u < kTogether; ++u)
-        if (k + u < n) line.y[(k + u) * line.step] = sum += v[u];
-    }
+    if (exists) line.each(first, end, [&](T v, long long) { sum += v; });
+    of_segments[segment][tx] = sum;
+    sync_block();
+    sum = T(0);
+    for (int earlier = 0; earlier < segment; ++earlier) sum += of_segments[earlier][tx];
+    if (exists) line.running_sums(sum, first, end);
+    sync_block();
   }
 }
 
@@ -175,27 +207,31 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4) sum_parts(const T* x, T* y, T* sums, con
     const Line<T> line(x, y, i, by_inner, n, reverse);
     T carry = before && p > 0 ? before[task - 1] : T(0);
     for (long long k0 = begin; k0 < end; k0 += threads * kTogether) {
-      const long long k = k0 + t * kTogether;
+      // A warp takes neighbouring rows of 32, adds each up and carries the sum so far from row to row.
+      const long long k = k0 + own * 32 * kTogether + lane();
       T v[kTogether];
       DC_UNROLL
-      for (int u = 0; u < kTogether; ++u) v[u] = k + u < end ? line.x[(k + u) * line.step] : T(0);
+      for (int u = 0; u < kTogether; ++u) v[u] = k + u * 32 < end ? line.x[(k + u * 32) * line.step] : T(0);
+      T rows = T(0);
       DC_UNROLL
-      for (int u = 1; u < kTogether; ++u) v[u] += v[u - 1];
-      const T up_to_here = warp_running_sum(v[kTogether - 1]);
-      T sum_before = shuffle_up(kFullMask, up_to_here, 1);
-      if (lane() == 0) sum_before = T(0);
-      if (lane() == 31) of_warps[own] = up_to_here;
+      for (int u = 0; u < kTogether; ++u) {
+        v[u] = warp_running_sum(v[u]);
+        const T row = shuffle(kFullMask, v[u], 31);
+        v[u] += rows;
+        rows += row;
+      }
+      if (lane() == 0) of_warps[own] = rows;
       sync_block();
       T whole = T(0), of_earlier = T(0);
       for (int w = 0; w < warps; ++w) {
         if (w == own) of_earlier = whole;
         whole += of_warps[w];
       }
-      const T offset = carry + (of_earlier + sum_before);
+      const T offset = carry + of_earlier;
       if (!sums) {
         DC_UNROLL
         for (int u = 0; u < kTogether; ++u)
-          if (k + u < end) line.y[(k + u) * line.step] = offset + v[u];
+          if (k + u * 32 < end) line.y[(k + u * 32) * line.step] = offset + v[u];
       }
       carry += whole;
       sync_block();
@@ -225,6 +261,11 @@ void cumsum(const AxisShape& s, bool reverse, const T* x, T* y, Context& context
   if (s.n < kShortLine || (s.inner >= 32 && lines >= kManyLines))
     return run(op, context, sum_lines<T>, dim3(blocks_for(lines, kThreads)), dim3(kThreads), 0, x, y, reverse, s.n,
                Divisor(s.inner), lines);
+  if (s.inner >= 32 && s.n < kLongLine) {
+    const int64_t groups = (s.inner + 31) / 32, tasks = s.outer * groups;
+    return run(op, context, sum_columns<T>, dim3(blocks_for(tasks, 1)), dim3(32, kSegments), 0, x, y, reverse, s.n,
+               Divisor(s.inner), Divisor(groups), tasks);
+  }
   const int64_t parts = s.n >= kLongLine && lines < kFewLines ? (s.n + kPart - 1) / kPart : 1;
   const int64_t part = parts > 1 ? kPart : s.n, tasks = lines * parts;
   const Scratch memory(op, context, static_cast<size_t>(parts > 1 ? 2 * tasks : 1) * sizeof(T));

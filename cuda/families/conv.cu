@@ -6,12 +6,12 @@
 //   grad_weight   gw[k, term]   = sum over pixels of gy and windows of x, in parts that are added in their order
 // Groups are batches. One tap, stride 1: products of plain matrices. One channel per group: conv_depthwise.cuh.
 // The precision is `accurate` until tf32 has been measured on a GPU (precision.h).
-#include <vector>
-
 #include "core/error.h"
 #include "families/conv_depthwise.cuh"
+#include "families/conv_feed.cuh"
 #include "families/conv_windows.cuh"
 #include "families/families.h"
+#include "families/gemm_mma.cuh"
 #include "families/gemm_simt.cuh"
 #include "families/matmul.h"
 #include "kernels/conv.h"
@@ -34,25 +34,41 @@ void check_sizes(const char* op, const Conv2dShape& s) {
     DC_CHECK(size < kMost, ShapeError, op, ": a device takes sizes below ", kMost, ", got ", size);
 }
 
+int narrow(int64_t size) { return static_cast<int>(size); }
+
 template <class T>
 Windows<T> windows_of_input(const Conv2dShape& s, const T* x) {
-  const auto narrow = [](int64_t v) { return static_cast<int>(v); };
-  return {x,
-          s.n * s.p * s.q,
-          narrow(s.p),
-          narrow(s.q),
-          narrow(s.h),
-          narrow(s.w),
-          narrow(s.c),
-          narrow(s.s),
-          narrow(s.c / s.groups),
-          narrow(s.stride_h),
-          narrow(s.stride_w),
-          narrow(-s.pad_top),
-          narrow(-s.pad_left),
-          narrow(s.dilation_h),
-          narrow(s.dilation_w),
-          s.c / s.groups};
+  Windows<T> v{};
+  v.image = x;
+  v.pixels = s.n * s.p * s.q;
+  v.grid_rows = narrow(s.p), v.grid_columns = narrow(s.q);
+  v.height = narrow(s.h), v.width = narrow(s.w), v.pitch = narrow(s.c);
+  v.taps_w = narrow(s.s), v.channels = narrow(s.c / s.groups);
+  v.stride_h = narrow(s.stride_h), v.stride_w = narrow(s.stride_w);
+  v.start_h = narrow(-s.pad_top), v.start_w = narrow(-s.pad_left);
+  v.tap_h = narrow(s.dilation_h), v.tap_w = narrow(s.dilation_w);
+  v.batch_step = s.c / s.groups;
+  return v;
+}
+
+// out[pixel, j] = sum over terms of windows and b[j, term]; and out[j, term] = sum over pixels of a and windows.
+template <class T>
+void sum_terms(const char* op, Context& context, const Windows<T>& windows, const MatrixOperand<T>& b,
+               const Output<T>& out, int64_t terms, int64_t groups) {
+  if constexpr (sizeof(T) == sizeof(float))
+    if (mma_pays(conv_precision, windows.pixels, b.outer, terms, groups))
+      return mma(op, context, conv_precision, TermTiles{windows, wide_windows(windows)}, matrix_tiles<true>(b, terms),
+                 out, windows.pixels, b.outer, terms, groups);
+  simt<false>(op, context, WindowsByTerm<T>{windows}, b, out, windows.pixels, b.outer, terms, groups);
+}
+template <class T>
+void sum_pixels(const char* op, Context& context, const MatrixOperand<T>& a, const Windows<T>& windows,
+                const Output<T>& out, int64_t terms, int64_t groups) {
+  if constexpr (sizeof(T) == sizeof(float))
+    if (mma_pays(conv_precision, a.outer, terms, windows.pixels, groups))
+      return mma(op, context, conv_precision, matrix_tiles<false>(a, windows.pixels),
+                 PixelTiles{windows, terms, wide_windows(windows)}, out, a.outer, terms, windows.pixels, groups);
+  simt<false>(op, context, a, WindowsByPixel<T>{windows, terms}, out, a.outer, terms, windows.pixels, groups);
 }
 
 template <class T>
@@ -70,10 +86,9 @@ void forward(const Conv2dShape& s, const T* x, const T* w, const T* bias, T* y, 
   if (depthwise(s))
     return run(op, context, depthwise_forward<T>, dim3(blocks_for(pixels * s.k, kDepthwiseThreads)),
                dim3(kDepthwiseThreads), 0, s, x, w, bias, y);
-  const WindowsByTerm<T> a{windows_of_input(s, x)};
   const MatrixOperand<T> b{w, kg, terms, 1, kg * terms};
-  const Output<T> out{y, s.k, 1, kg, bias, kg, s.activation, false, 0, 0, 0, 0};
-  simt<false>(op, context, a, b, out, pixels, kg, terms, s.groups);
+  const Output<T> out{y, s.k, 1, kg, bias, kg, s.activation, false, 0, 0, 0, 0, false};
+  sum_terms(op, context, windows_of_input(s, x), b, out, terms, s.groups);
 }
 
 // The taps that reach pixels i stride + rest along one axis: first, first + step, ... They read gy at
@@ -81,30 +96,67 @@ void forward(const Conv2dShape& s, const T* x, const T* w, const T* bias, T* y, 
 struct Taps {
   int64_t first = 0, step = 1, count = 0, start = 0, dilation = 1, positions;
   Taps(int64_t rest, int64_t size, int64_t taps, int64_t stride, int64_t pad, int64_t dilate)
-      : positions(rest < size ? (size - rest - 1) / stride + 1 : 0) {
-    while (first < taps && (rest + pad - first * dilate) % stride != 0) ++first;
-    if (first >= taps) return;
+      : positions((size - rest - 1) / stride + 1) {
     while (step * dilate % stride != 0) ++step;
+    while (first < step && (rest + pad - first * dilate) % stride != 0) ++first;
+    if (first >= step || first >= taps) return;
     count = (taps - first - 1) / step + 1;
     dilation = step * dilate / stride;
     start = (rest + pad - first * dilate) / stride;
   }
 };
 
-constexpr int kTurnThreads = 256;
-
-// turned[group][c][r][s][k] from the taps of one rest of w[group][k][r][s][c]. Filters are small beside images.
 template <class T>
-DC_KERNEL void DC_LAUNCH_BOUNDS(kTurnThreads, 4)
-    turn_filters(const T* DC_RESTRICT w, T* DC_RESTRICT turned, Conv2dShape s, Taps v, Taps u) {
-  const long long kg = s.k / s.groups, cg = s.c / s.groups, size = s.c * v.count * u.count * kg;
-  for (long long e = first_index(kTurnThreads); e < size; e += grid_step(kTurnThreads)) {
-    long long rest, k, j, i, c, group, channel;
-    divide(e, kg, &rest, &k);
-    divide(rest, u.count, &rest, &j);
-    divide(rest, v.count, &channel, &i);
-    divide(channel, cg, &group, &c);
-    turned[e] = w[(((group * kg + k) * s.r + v.first + i * v.step) * s.s + u.first + j * u.step) * cg + c];
+Windows<T> windows_of_gradient(const Conv2dShape& s, const T* gy, const Taps& rows, const Taps& columns) {
+  Windows<T> v{};
+  v.image = gy;
+  v.pixels = s.n * rows.positions * columns.positions;
+  v.grid_rows = narrow(rows.positions), v.grid_columns = narrow(columns.positions);
+  v.height = narrow(s.p), v.width = narrow(s.q), v.pitch = narrow(s.k);
+  v.taps_w = narrow(columns.count), v.channels = narrow(s.k / s.groups);
+  v.stride_h = v.stride_w = 1;
+  v.start_h = narrow(rows.start), v.start_w = narrow(columns.start);
+  v.tap_h = narrow(-rows.dilation), v.tap_w = narrow(-columns.dilation);
+  v.batch_step = s.k / s.groups;
+  return v;
+}
+
+// Taps of one axis in the order of the rests that they belong to.
+struct TapOrder {
+  long long taps, step;
+  DC_HOST_DEVICE long long before(long long first) const {
+    return first * (taps / step) + (first < taps % step ? first : taps % step);
+  }
+  DC_HOST_DEVICE long long count(long long first) const { return before(first + 1) - before(first); }
+};
+
+constexpr int kTurnTile = 32, kTurnRows = 8;
+
+// The filters of each rest as turned[group][c][r][s][k], behind each other. Blocks step over tiles of k x c of a tap.
+template <class T>
+DC_KERNEL void DC_LAUNCH_BOUNDS(kTurnTile* kTurnRows, 4)
+    turn_filters(const T* DC_RESTRICT w, T* DC_RESTRICT turned, Conv2dShape s, TapOrder rows, TapOrder columns,
+                 long long tiles) {
+  DC_SHARED(T[kTurnTile][kTurnTile + 1], tile);
+  const long long kg = s.k / s.groups, cg = s.c / s.groups;
+  const long long k_tiles = (kg + kTurnTile - 1) / kTurnTile, c_tiles = (cg + kTurnTile - 1) / kTurnTile;
+  const int tx = static_cast<int>(thread_index().x), ty = static_cast<int>(thread_index().y);
+  for (long long t = block_index().x; t < tiles; t += grid_size().x) {
+    long long rest, k0, c0, group, tap, r, q;
+    divide(t, c_tiles, &rest, &c0);
+    divide(rest, k_tiles, &rest, &k0);
+    divide(rest, s.r * s.s, &group, &tap);
+    divide(tap, s.s, &r, &q);
+    k0 *= kTurnTile, c0 *= kTurnTile;
+    for (int i = ty; i < kTurnTile; i += kTurnRows)
+      if (k0 + i < kg && c0 + tx < cg) tile[i][tx] = w[((group * kg + k0 + i) * s.r * s.s + tap) * cg + c0 + tx];
+    sync_block();
+    const long long v = r % rows.step, u = q % columns.step, across = columns.count(u), down = rows.count(v);
+    T* to = turned + s.c * kg * (rows.before(v) * s.s + down * columns.before(u));
+    for (int i = ty; i < kTurnTile; i += kTurnRows)
+      if (c0 + i < cg && k0 + tx < kg)
+        to[(((group * cg + c0 + i) * down + r / rows.step) * across + q / columns.step) * kg + k0 + tx] = tile[tx][i];
+    sync_block();
   }
 }
 
@@ -122,26 +174,28 @@ void grad_input(const Conv2dShape& s, const T* gy, const T* w, T* gx, Context& c
   if (depthwise(s))
     return run(op, context, depthwise_grad_input<T>, dim3(blocks_for(s.n * s.h * s.w * s.c, kDepthwiseThreads)),
                dim3(kDepthwiseThreads), 0, s, gy, w, gx);
-  const auto narrow = [](int64_t size) { return static_cast<int>(size); };
   const Scratch turned(op, context, static_cast<size_t>(s.k * s.r * s.s * cg + 1) * sizeof(T));
+  const TapOrder rows{s.r, Taps(0, s.h, s.r, s.stride_h, s.pad_top, s.dilation_h).step};
+  const TapOrder columns{s.s, Taps(0, s.w, s.s, s.stride_w, s.pad_left, s.dilation_w).step};
+  const int64_t tiles = ceil_div(kg, kTurnTile) * ceil_div(cg, kTurnTile) * s.groups * s.r * s.s;
+  if (tiles > 0)
+    run(op, context, turn_filters<T>, dim3(blocks_for(tiles, 1)), dim3(kTurnTile, kTurnRows), 0, w,
+        turned.template as<T>(), s, rows, columns, tiles);
   for (int64_t y = 0; y < s.stride_h && y < s.h; ++y)
     for (int64_t x = 0; x < s.stride_w && x < s.w; ++x) {
       const Taps v(y, s.h, s.r, s.stride_h, s.pad_top, s.dilation_h);
       const Taps u(x, s.w, s.s, s.stride_w, s.pad_left, s.dilation_w);
-      const int64_t terms = v.count * u.count * kg, pixels = s.n * v.positions * u.positions;
-      if (terms > 0)
-        run(op, context, turn_filters<T>, dim3(blocks_for(s.c * terms, kTurnThreads)), dim3(kTurnThreads), 0, w,
-            turned.template as<T>(), s, v, u);
-      const WindowsByTerm<T> a{{gy, pixels, narrow(v.positions), narrow(u.positions), narrow(s.p), narrow(s.q),
-                                narrow(s.k), narrow(u.count), narrow(kg), 1, 1, narrow(v.start), narrow(u.start),
-                                narrow(-v.dilation), narrow(-u.dilation), kg}};
-      const MatrixOperand<T> b{turned.template as<T>(), cg, terms, 1, cg * terms};
-      Output<T> out{gx + (y * s.w + x) * s.c, s.c, 1, cg, nullptr, 0, Activation::none, false, 0, 0, 0, 0};
+      const int64_t terms = v.count * u.count * kg;
+      const Windows<T> a = windows_of_gradient(s, gy, v, u);
+      const T* filters = turned.template as<T>();
+      if (terms > 0) filters += s.c * kg * (rows.before(v.first) * s.s + v.count * columns.before(u.first));
+      const MatrixOperand<T> b{filters, cg, terms, 1, cg * terms};
+      Output<T> out{gx + (y * s.w + x) * s.c, s.c, 1, cg, nullptr, 0, Activation::none, false, 0, 0, 0, 0, false};
       if (s.stride_h > 1 || s.stride_w > 1) {
         out.rows = v.positions, out.columns = u.positions;
         out.image_step = s.h * s.w * s.c, out.y_step = s.stride_h * s.w * s.c, out.row_step = s.stride_w * s.c;
       }
-      simt<false>(op, context, a, b, out, pixels, cg, terms, s.groups);
+      sum_terms(op, context, a, b, out, terms, s.groups);
     }
 }
 
@@ -156,7 +210,7 @@ void grad_weight(const Conv2dShape& s, const T* x, const T* gy, T* gw, Context& 
     return product(op, conv_precision, g, gy, x, static_cast<const T*>(nullptr), gw, context);
   }
   check_sizes(op, s);
-  const Output<T> out{gw, terms, 1, kg * terms, nullptr, 0, Activation::none, false, 0, 0, 0, 0};
+  const Output<T> out{gw, terms, 1, kg * terms, nullptr, 0, Activation::none, false, 0, 0, 0, 0, false};
   if (depthwise(s)) {
     const int64_t taps = s.r * s.s, blocks = ceil_div(s.k, 32) * ceil_div(taps, kTaps);
     Product<T> sizes{s.k, taps, pixels, 1, 0, 0, nullptr, 0};
@@ -171,8 +225,7 @@ void grad_weight(const Conv2dShape& s, const T* x, const T* gy, T* gw, Context& 
     return run(op, context, sum_parts<T>, dim3(blocks_for(s.k * taps, kSumThreads)), dim3(kSumThreads), 0, sizes, out);
   }
   const MatrixOperand<T> a{gy, kg, 1, s.k, kg};
-  const WindowsByPixel<T> b{windows_of_input(s, x), terms};
-  simt<false>(op, context, a, b, out, kg, terms, pixels, s.groups);
+  sum_pixels(op, context, a, windows_of_input(s, x), out, terms, s.groups);
 }
 
 }  // namespace

@@ -17,7 +17,7 @@ struct Windows {
   long long batch_step;  // between groups
 
   // Where the first tap of a window lies, and its distance from the image's start; the same of a term from there.
-  struct Pixel {
+  struct alignas(16) Pixel {
     int y, x;
     long long at;
   };

@@ -48,6 +48,7 @@ struct Output {
   Activation activation;
   bool accumulate;
   long long rows, columns, image_step, y_step;  // row_step: that of x
+  bool quads;                                   // groups of four columns exist and are aligned
 
   DC_DEVICE void select(long long batch) {
     c += batch * batch_step;
@@ -111,6 +112,15 @@ DC_DEVICE TilePlace tile_place(const Product<T>& product, int tile_m, int tile_n
   return {(band * kBand + i) * tile_m, j * tile_n, batch, static_cast<int>(split)};
 }
 
+// Where a part of a sum goes.
+template <class T>
+DC_DEVICE Output<T> part_output(const Product<T>& product, const TilePlace& place) {
+  T* part = product.partial + (place.batch * product.splits + place.split) * product.m * product.n;
+  Output<T> out{};
+  out.c = part, out.row_step = product.n, out.column_step = 1, out.quads = product.n % 4 == 0;
+  return out;
+}
+
 constexpr int kSumThreads = 128;
 
 // C from the parts, added in their order.
@@ -143,11 +153,21 @@ inline int parts_of(long long tiles, long long k, long long least_depth) {
   return static_cast<int>(parts < 1 ? 1 : parts > kMost ? kMost : parts);
 }
 
+inline bool multiple_of_4(long long x) { return x % 4 == 0; }
+
+template <class T>
+bool quads_of(const Output<T>& o, long long n) {
+  const uintptr_t address = reinterpret_cast<uintptr_t>(o.c);
+  return o.column_step == 1 && address % (4 * sizeof(T)) == 0 && multiple_of_4(n) && multiple_of_4(o.row_step) &&
+         multiple_of_4(o.batch_step) && multiple_of_4(o.image_step) && multiple_of_4(o.y_step);
+}
+
 // Launches `kernel`, which computes tiles of tile_m x tile_n by steps of tile_k, over all of C; parts are added up.
 template <class T, class A, class B>
 void run_tiles(const char* op, Context& context, void (*kernel)(A, B, Output<T>, Product<T>), int threads,
                size_t shared_bytes, int tile_m, int tile_n, int tile_k, long long least_depth, const A& a, const B& b,
-               const Output<T>& out, long long m, long long n, long long k, long long batches) {
+               Output<T> out, long long m, long long n, long long k, long long batches) {
+  out.quads = quads_of(out, n);
   Product<T> product{m, n, k, batches, k, 1, nullptr, 0};
   const long long tiles = ceil_div(m, tile_m) * ceil_div(n, tile_n);
   product.splits = parts_of(tiles * batches, k, least_depth);

@@ -77,7 +77,7 @@ template <class T, int kWidth>
 DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4)
     grad_by_runs(const T* DC_RESTRICT g, const Item* DC_RESTRICT items, const unsigned* DC_RESTRICT start,
                  T* DC_RESTRICT gx, bool along, long long m, Divisor by_packs, Divisor by_n, long long all) {
-  constexpr int kTogether = kWidth == 4 ? 4 : 8;
+  constexpr int kTogether = kWidth * sizeof(T) == 4 ? 8 : 4;
   const long long inner = by_packs.size * kWidth;
   for (long long place = first_index(kThreads); place < all; place += grid_step(kThreads)) {
     long long o = place;

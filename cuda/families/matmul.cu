@@ -1,7 +1,8 @@
 // C[i, j] (+)= sum_p A[i, p] B[p, j], then bias[j] and an activation, any strides and batches.
-// Small products and those of doubles: gemm_simt.cuh.
+// Tensor cores for float32 (gemm_mma.cuh) where the product fills them; the rest and doubles: gemm_simt.cuh.
 // Packed B is B^T as plain rows, so that loads run along p whatever the layout was.
 #include "families/families.h"
+#include "families/gemm_mma.cuh"
 #include "families/gemm_simt.cuh"
 #include "families/matmul.h"
 
@@ -10,13 +11,14 @@ namespace dc::cuda {
 namespace {
 
 template <class T>
-void any_product(const char* op, Precision, const MatmulShape& s, const T* a, const T* b, const T* bias, T* c,
-                 Context& context) {
-  if (s.batch == 0 || s.m == 0 || s.n == 0) return;
-  const MatrixOperand<T> left{a, s.m, s.a_row, s.a_col, s.a_batch}, right{b, s.n, s.b_col, s.b_row, s.b_batch};
-  const Output<T> out{c, s.c_row, 1, s.c_batch, bias, 0, s.activation, s.accumulate, 0, 0, 0, 0};
-  simt<true>(op, context, left, right, out, s.m, s.n, s.k, s.batch);
-}
+struct Operands {
+  MatrixOperand<T> a, b;
+  Output<T> out;
+  Operands(const MatmulShape& s, const T* a_data, const T* b_data, const T* bias, T* c)
+      : a{a_data, s.m, s.a_row, s.a_col, s.a_batch},
+        b{b_data, s.n, s.b_col, s.b_row, s.b_batch},
+        out{c, s.c_row, 1, s.c_batch, bias, 0, s.activation, s.accumulate, 0, 0, 0, 0, false} {}
+};
 
 template <class T>
 void gemm(const MatmulShape& s, const T* a, const T* b, const T* packed_b, const T* bias, T* c, Context& context) {
@@ -49,13 +51,33 @@ void pack_b(const MatmulShape& s, const T* b, T* packed_b, Context& context) {
 
 }  // namespace
 
-void product(const char* op, Precision precision, const MatmulShape& shape, const float* a, const float* b,
+void product(const char* op, Precision precision, const MatmulShape& s, const float* a, const float* b,
              const float* bias, float* c, Context& context) {
-  any_product(op, precision, shape, a, b, bias, c, context);
+  if (s.batch == 0 || s.m == 0 || s.n == 0) return;
+  const Operands<float> o(s, a, b, bias, c);
+  const bool a_along = s.a_col == 1, b_along = s.b_row == 1, both_across = !a_along && b_along;
+  if (!mma_pays(precision, s.m, s.n, s.k, s.batch) || (both_across && bias))
+    return simt<true>(op, context, o.a, o.b, o.out, s.m, s.n, s.k, s.batch);
+  const auto with = [&](const auto& left, const auto& right, const Output<float>& out, int64_t m, int64_t n) {
+    mma(op, context, precision, left, right, out, m, n, s.k, s.batch);
+  };
+  if (both_across) {  // C^T = B^T A^T has the layouts of a plain product
+    Output<float> turned = o.out;
+    turned.row_step = 1, turned.column_step = s.c_row;
+    with(matrix_tiles<true>(o.b, s.k), matrix_tiles<false>(o.a, s.k), turned, s.n, s.m);
+  } else if (a_along && b_along) {
+    with(matrix_tiles<true>(o.a, s.k), matrix_tiles<true>(o.b, s.k), o.out, s.m, s.n);
+  } else if (a_along) {
+    with(matrix_tiles<true>(o.a, s.k), matrix_tiles<false>(o.b, s.k), o.out, s.m, s.n);
+  } else {
+    with(matrix_tiles<false>(o.a, s.k), matrix_tiles<false>(o.b, s.k), o.out, s.m, s.n);
+  }
 }
-void product(const char* op, Precision precision, const MatmulShape& shape, const double* a, const double* b,
-             const double* bias, double* c, Context& context) {
-  any_product(op, precision, shape, a, b, bias, c, context);
+void product(const char* op, Precision, const MatmulShape& s, const double* a, const double* b, const double* bias,
+             double* c, Context& context) {
+  if (s.batch == 0 || s.m == 0 || s.n == 0) return;
+  const Operands<double> o(s, a, b, bias, c);
+  simt<true>(op, context, o.a, o.b, o.out, s.m, s.n, s.k, s.batch);
 }
 
 const MatmulKernels<float> matmul_f32 = {gemm<float>, packed_b_size, pack_b<float>};

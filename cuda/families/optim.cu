@@ -4,6 +4,7 @@
 // Split: blocks over chunks, threads over the elements of a chunk, 16 bytes at a time where the pointers allow.
 // Sums: a number for each chunk, then a block for each tensor adds those in double, in a fixed order that depends on
 // the tensor's size alone. Bound: memory (Adam: four reads and three writes an element, 28 bytes in float).
+#include <type_traits>
 #include <vector>
 
 #include "device/block.cuh"
@@ -57,9 +58,11 @@ DC_DEVICE void store_some(float* y, const float (&v)[4]) { store(y, float4{v[0],
 DC_DEVICE void store_some(double* y, const double (&v)[2]) { store(y, double2{v[0], v[1]}); }
 
 template <class T, class Step>
-DC_KERNEL void DC_LAUNCH_BOUNDS(256, 3)
-    step_kernel(Step step, const TensorEntry<T>* DC_RESTRICT tensors, int count, long long chunks) {
+DC_KERNEL void DC_LAUNCH_BOUNDS(256, sizeof(T) == sizeof(float) ? 3 : 2)
+    step_kernel(Step passed, const Step* recorded, const TensorEntry<T>* DC_RESTRICT tensors, int count,
+                long long chunks) {
   constexpr int W = kWidth<T>;
+  const Step step = recorded ? *recorded : passed;
   const Uses u = uses(step);
   const int threads = static_cast<int>(block_size().x), me = static_cast<int>(thread_index().x);
   for (long long chunk = block_index().x; chunk < chunks; chunk += grid_size().x) {
@@ -234,7 +237,10 @@ ListPlan<T> plan(const char* op, const TensorList<T>& list, Context& context) {
 template <class T, class Step>
 void step(const char* op, const TensorList<T>& list, const Step& s, Context& context) {
   const ListPlan<T> p = plan(op, list, context);
-  if (p.chunks > 0) run(op, context, step_kernel<T, Step>, p.grid, p.block, 0, s, p.tensors, p.count, p.chunks);
+  if (p.chunks == 0) return;
+  const Step* recorded = nullptr;  // rates and corrections change from step to step, factors of averages do not
+  if constexpr (std::is_base_of_v<StepCommon<T>, Step>) recorded = recorded_value(op, context, s);
+  run(op, context, step_kernel<T, Step>, p.grid, p.block, 0, s, recorded, p.tensors, p.count, p.chunks);
 }
 
 template <class T>

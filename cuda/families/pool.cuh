@@ -106,20 +106,20 @@ inline Pool pool_of(const PoolShape& s, int width) {
           s.divisor};
 }
 
-// Places of maxima, a byte or (wide) a 32-bit number each.
+// Places of maxima, a byte or (wide) a 32-bit number each. Four bytes go in one access, the first one lowest.
 struct PoolIndex {
   void* data;
   bool wide;
-};
-struct Bytes4 {
-  alignas(4) uint8_t of[4];
 };
 template <int kWidth>
 DC_DEVICE Pack<int, kWidth> load_places(const PoolIndex& index, long long at) {
   const uint8_t* bytes = static_cast<const uint8_t*>(index.data) + at;
   if constexpr (kWidth == 4) {
-    const Bytes4 b = *reinterpret_cast<const Bytes4*>(bytes);
-    return {{b.of[0], b.of[1], b.of[2], b.of[3]}};
+    const unsigned four = *reinterpret_cast<const unsigned*>(bytes);
+    Pack<int, kWidth> places;
+    DC_UNROLL
+    for (int e = 0; e < 4; ++e) places.of[e] = static_cast<int>(four >> 8 * e & 255u);
+    return places;
   } else {
     return {{index.wide ? static_cast<const int32_t*>(index.data)[at] : *bytes}};
   }
@@ -128,10 +128,10 @@ template <int kWidth>
 DC_DEVICE void store_places(const PoolIndex& index, long long at, const Pack<int, kWidth>& places) {
   uint8_t* bytes = static_cast<uint8_t*>(index.data) + at;
   if constexpr (kWidth == 4) {
-    Bytes4 b;
+    unsigned four = 0;
     DC_UNROLL
-    for (int e = 0; e < 4; ++e) b.of[e] = static_cast<uint8_t>(places.of[e]);
-    *reinterpret_cast<Bytes4*>(bytes) = b;
+    for (int e = 0; e < 4; ++e) four |= static_cast<unsigned>(places.of[e]) << 8 * e;
+    *reinterpret_cast<unsigned*>(bytes) = four;
   } else if (index.wide) {
     static_cast<int32_t*>(index.data)[at] = places.of[0];
   } else {

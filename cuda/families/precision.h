@@ -13,6 +13,8 @@ namespace dc::cuda {
 
 enum class Precision : int32_t { strict = 0, accurate = 1, high = 2, tf32 = 3 };
 
+inline constexpr const char* kPrecisionNames[] = {"strict", "accurate", "high", "tf32"};
+
 inline std::atomic<Precision> matmul_precision{Precision::accurate};
 inline std::atomic<Precision> conv_precision{Precision::accurate};
 

@@ -168,8 +168,9 @@ DC_DEVICE void store_unit(double* y, const double (&v)[2]) { store(y, double2{v[
 // make(block, unit of the block, values): kReads: the values are x's before. x may be y.
 template <class T, class Make, bool kReads>
 DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4)
-    random_kernel(RandomKey key, long long n, bool vector, Make make, const T* x, T* y) {
+    random_kernel(RandomKey passed, const RandomKey* recorded, long long n, bool vector, Make make, const T* x, T* y) {
   constexpr int W = kWidth<T>;
+  const RandomKey key = recorded ? *recorded : passed;
   const long long units = (n + W - 1) / W;
   for (long long u = first_index(kThreads); u < units; u += grid_step(kThreads)) {
     const long long i = u * W;
@@ -196,11 +197,12 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4)
 }
 
 template <bool kReads, class T, class Make>
-void make_random(const char* op, const RandomKey& key, int64_t n, const Make& make, const T* x, T* y,
-                 Context& context) {
+void make_random(const char* op, const RandomKey& key, int64_t n, const Make& make, const T* x, T* y, Context& context,
+                 bool may_be_recorded = false) {
+  if (!may_be_recorded) refuse_recording(op, context);
   const bool vector = reinterpret_cast<uintptr_t>(x) % 16 == 0 && reinterpret_cast<uintptr_t>(y) % 16 == 0;
-  run(op, context, random_kernel<T, Make, kReads>, dim3(blocks_for(n, kThreads, kWidth<T>)), dim3(kThreads), 0, key, n,
-      vector, make, x, y);
+  run(op, context, random_kernel<T, Make, kReads>, dim3(blocks_for(n, kThreads, kWidth<T>)), dim3(kThreads), 0, key,
+      recorded_key(op, context, key), n, vector, make, x, y);
 }
 
 void bits(const RandomKey& key, int64_t n, uint32_t* y, Context& context) {
@@ -237,7 +239,7 @@ void dropout(const RandomKey& key, int64_t n, double p, const T* x, T* y, Contex
   if (keep < 1 && p < 1.0) keep = 1;
   const Dropout<T> make{static_cast<unsigned>(keep),
                         keep > 0 ? static_cast<T>(65536.0 / static_cast<double>(keep)) : T(0)};
-  make_random<true>("dropout", key, n, make, x, y, context);
+  make_random<true>("dropout", key, n, make, x, y, context, true);
 }
 
 // ---- permutation ----
@@ -303,6 +305,7 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4) place_values(RandomKey key, long long n,
 
 void permutation(const RandomKey& key, int64_t n, int64_t* y, Context& context) {
   const char* op = "permutation";
+  refuse_recording(op, context);
   const Scratch memory(op, context, 2 * static_cast<size_t>(n) * sizeof(Step));
   Step *head = memory.as<Step>(), *link = head + n;
   const dim3 grid(blocks_for(n, kThreads)), block(kThreads);

@@ -1,10 +1,11 @@
 // Stable order of the rows of (rows, n). Numbers become unsigned integers in their order (-0 equals 0, every NaN equals
 // the largest), joined with their positions: no two items are equal, so the result does not depend on how they are
 // compared. Rows of up to a chunk (32 KB of items) are sorted by one block in shared memory, by Batcher's bitonic
-// network; short rows share a block. Longer rows are sorted by chunks and merged, two runs into one by each pass: every
-// block finds the parts of both runs that make its tile (merge path; Green, McColl and Bader, 2012), every thread those
-// that make its few items. The first k of a long row: the first k of each chunk, then those of what is left.
-// Bound: sorting chunks, shared memory; merging, 2 items an element and pass, log2(n / chunk) passes.
+// network, whose steps of less than 32 places stay in the registers of a warp; short rows share a block. Longer rows
+// are sorted by chunks and merged, two runs into one by each pass: every block finds the parts of both runs that make
+// its tile (merge path; Green, McColl and Bader, 2012), every thread those that make its few items. The first k of a
+// long row: the first k of each chunk, then those of what is left. Bound: sorting chunks, shared memory; merging, 2
+// items an element and pass, log2(n / chunk) passes.
 #include "families/families.h"
 #include "families/pack.cuh"
 #include "families/sort.h"
@@ -96,37 +97,57 @@ struct Chunks {
   bool descending;
 };
 
+DC_DEVICE Item exchanged(Item a, int lanes) { return shuffle_xor(kFullMask, a, lanes); }
+DC_DEVICE WideItem exchanged(const WideItem& a, int lanes) {
+  return {shuffle_xor(kFullMask, a.key, lanes), shuffle_xor(kFullMask, a.at, lanes)};
+}
+// The steps of the network from `distance` < 32 on, for item `place` of its chunk: in one run, one item per lane.
+// Runs alternate in direction inside a chunk; the last one, the chunk itself, ascends.
+template <class Entry>
+DC_DEVICE Entry merge_in_warp(Entry item, int place, int run, int distance) {
+  const bool ascends = (place & run) == 0;
+  for (; distance > 0; distance /= 2) {
+    const Entry other = exchanged(item, distance);
+    const bool smaller = ((place & distance) == 0) == ascends;
+    if (before(other, item) == smaller) item = other;
+  }
+  return item;
+}
+
 template <class T>
 DC_KERNEL void DC_LAUNCH_BOUNDS(512, 2) sort_chunks(Chunks<T> s) {
   using Entry = typename ItemOf<T>::Type;
   DC_DYNAMIC_SHARED(memory);
   Entry* items = reinterpret_cast<Entry*>(memory);
-  const int chunk = 1 << s.log_chunk, size = s.together << s.log_chunk;
+  const int chunk = 1 << s.log_chunk, size = s.together << s.log_chunk, padded = (size + 31) / 32 * 32;
   const int t = static_cast<int>(thread_index().x), threads = static_cast<int>(block_size().x);
   for (long long first = static_cast<long long>(block_index().x) * s.together; first < s.all;
        first += static_cast<long long>(grid_size().x) * s.together) {
-    for (int e = t; e < size; e += threads) {
+    // Runs of up to 32 inside a warp's registers, as the short distances of longer ones.
+    for (int e = t; e < padded; e += threads) {
       long long row = first + (e >> s.log_chunk);
-      const bool exists = row < s.all;
+      const bool exists = e < size && row < s.all;
       const long long at = s.by_chunks.peel(row) * chunk + (e & (chunk - 1));
       Entry item = ItemOf<T>::last();
       if (exists && at < s.n)
         item = s.from ? s.from[row * s.n + at]
                       : ItemOf<T>::make(s.x[row * s.row + at], static_cast<unsigned>(at), s.descending);
-      items[e] = item;
+      for (int run = 2; run <= 32 && run <= chunk; run *= 2) item = merge_in_warp(item, e & (chunk - 1), run, run / 2);
+      if (e < size) items[e] = item;
     }
     sync_block();
-    for (int run = 2; run <= chunk; run *= 2) {
-      for (int distance = run / 2; distance > 0; distance /= 2) {
+    for (int run = 64; run <= chunk; run *= 2) {
+      for (int distance = run / 2; distance >= 32; distance /= 2) {
         for (int pair = t; pair < size / 2; pair += threads) {
           const int low = 2 * pair - (pair & (distance - 1)), high = low + distance;
-          // Runs alternate in direction inside a chunk; the last one, the chunk itself, ascends.
           const bool ascends = (low & (chunk - 1) & run) == 0;
           const Entry a = items[low], b = items[high];
           if (before(b, a) == ascends) items[low] = b, items[high] = a;
         }
         sync_block();
       }
+      for (int e = t; e < size; e += threads) items[e] = merge_in_warp(items[e], e & (chunk - 1), run, 16);
+      sync_block();
     }
     for (int e = t; e < size; e += threads) {
       long long row = first + (e >> s.log_chunk);

@@ -12,13 +12,14 @@
 #include "families/families.h"
 #include "families/range.h"
 #include "runtime/gpu.h"
+#include "runtime/recording.h"
 #include "runtime/support.h"
 
 namespace dc {
 
 namespace {
 
-constexpr int kNotes = 256;                        // range checks between two synchronisations
+constexpr int kNotes = CudaRecording::kNotes;      // range checks between two synchronisations
 constexpr size_t kStagingBytes = size_t{4} << 20;  // each of the two pinned buffers for uploads
 constexpr int kStagingSlots = 2;
 constexpr size_t kTables = 32;  // tables kept on the device
@@ -68,9 +69,26 @@ void check(const Status& status, const char* op) {
 
 void missing_kernel() { throw DeviceError("this device has no kernel for the operation; use device='cpu'"); }
 
-void before_launch(const char* op, Context& context) {
+bool before_launch(const char* op, Context& context) {
+  if (refreshing()) return false;
   gpu::select(context.device.index);
   gpu::name_operation(op);
+  return true;
+}
+
+void refuse_recording(const char* op, Context& context) {
+  DC_CHECK(!recording_on(context), DeviceError, op,
+           ": would be the same at each launch of a recorded step; pass random numbers as inputs");
+}
+
+const void* recorded_bytes(const char* op, Context& context, const void* value, size_t bytes) {
+  CudaRecording* const recording = recording_on(context);
+  return recording ? recording->value(op, value, bytes) : nullptr;
+}
+
+const RandomKey* recorded_key(const char* op, Context& context, const RandomKey& key) {
+  CudaRecording* const recording = recording_on(context);
+  return recording && !refreshing() ? recording->key(op, key) : nullptr;
 }
 
 void after_launch(const char* op, Context& context) {
@@ -85,7 +103,15 @@ Scratch::Scratch(const char* op, Context& context, size_t bytes)
 }
 Scratch::~Scratch() { gpu::release(context_.device.index, context_.stream, data_); }
 
+namespace {
+void refuse_reading(const char* op, const Context& context) {
+  DC_CHECK(!recording_on(context), DeviceError, op, ": expected no reads by the host while a step is recorded");
+}
+}  // namespace
+
 const void* device_table(const char* op, Context& context, const void* host, size_t bytes) {
+  if (refreshing()) return nullptr;  // no kernel will look
+  if (CudaRecording* const recording = recording_on(context)) return recording->table(op, host, bytes);
   Tables& all = tables();
   std::lock_guard lock(all.mutex);
   std::deque<Table>& kept = all.of_device[context.device.index];
@@ -116,6 +142,7 @@ const void* device_table(const char* op, Context& context, const void* host, siz
 }
 
 void read_back(const char* op, Context& context, void* host, const void* device, size_t bytes) {
+  refuse_reading(op, context);
   gpu::name_operation(op);
   check(gpu::copy(context.device.index, context.stream, host, device, bytes, gpu::Direction::to_host), op);
   check(gpu::synchronize(context.device.index, context.stream), op);
@@ -134,6 +161,7 @@ struct CudaAccelerator::PerCard {
   int device;
   void* compute = nullptr;
   Context context;
+  std::vector<CudaRecording*> launched;  // recordings whose checks nobody has read yet
   cuda::RangeNote* notes = nullptr;
   std::vector<RangeCheck> checks;  // notes[i] belongs to checks[i]
   Slot slots[kStagingSlots];
@@ -195,11 +223,17 @@ void CudaAccelerator::upload(PerCard& c, void* to, const void* from, size_t byte
 
 void CudaAccelerator::copy(void* to, Device to_device, const void* from, Device from_device, size_t bytes) {
   gpu::name_operation("copy");
+  if (refreshing()) return;
   if (from_device.kind == DeviceKind::cpu) {
-    upload(card(to_device.index), to, from, bytes);
+    PerCard& target = card(to_device.index);
+    if (CudaRecording* const recording = recording_on(target.context))
+      recording->upload(to, from, bytes);
+    else
+      upload(target, to, from, bytes);
     return;
   }
   PerCard& source = card(from_device.index);
+  if (!(to_device == from_device)) refuse_reading("copy", source.context);
   if (to_device.kind == DeviceKind::cpu) {
     check(gpu::copy(source.device, source.compute, to, from, bytes, gpu::Direction::to_host), "copy");
     synchronize(source.device);
@@ -216,6 +250,11 @@ void CudaAccelerator::copy(void* to, Device to_device, const void* from, Device 
 
 void CudaAccelerator::check_range(int device, const RangeCheck& range, const int64_t* values, int64_t* checked) {
   PerCard& c = card(device);
+  if (refreshing()) return;
+  if (CudaRecording* const recording = recording_on(c.context)) {
+    cuda::check_range(c.context, range, values, checked, recording->note(range));
+    return;
+  }
   std::unique_lock lock(mutex_);
   if (c.checks.size() == kNotes) {
     lock.unlock();
@@ -239,16 +278,25 @@ void CudaAccelerator::check_range(int device, const RangeCheck& range, const int
 
 void CudaAccelerator::synchronize(int device) {
   PerCard& c = card(device);
+  refuse_reading("synchronize", c.context);
   std::vector<RangeCheck> checks;
   std::vector<cuda::RangeNote> notes;
   {
     std::lock_guard lock(mutex_);
-    checks.swap(c.checks);
+    std::vector<NotedChecks> all = {{c.notes, std::move(c.checks)}};
+    c.checks.clear();
+    for (const CudaRecording* recording : c.launched) all.push_back(recording->noted());
+    c.launched.clear();
+    for (const NotedChecks& noted : all) checks.insert(checks.end(), noted.checks.begin(), noted.checks.end());
     notes.resize(checks.size());
-    if (!notes.empty())
-      check(gpu::copy(device, c.compute, notes.data(), c.notes, notes.size() * sizeof(cuda::RangeNote),
+    cuda::RangeNote* to = notes.data();
+    for (const NotedChecks& noted : all) {
+      if (noted.checks.empty()) continue;
+      check(gpu::copy(device, c.compute, to, noted.notes, noted.checks.size() * sizeof(cuda::RangeNote),
                       gpu::Direction::to_host),
             "synchronize");
+      to += noted.checks.size();
+    }
     check(gpu::synchronize(device, c.compute), "synchronize");
   }
   for (size_t i = 0; i < checks.size(); ++i) {
@@ -258,8 +306,23 @@ void CudaAccelerator::synchronize(int device) {
   }
 }
 
+void CudaAccelerator::begin_recording(int device) {
+  PerCard& c = card(device);
+  synchronize(device);  // what is queued is not part of the recording
+  DC_CHECK(!recording_, DeviceError, "record: expected one recording at a time");
+  recording_ = std::make_unique<CudaRecording>(c.context, c.launched);
+}
+
+std::unique_ptr<Recording> CudaAccelerator::end_recording(int) {
+  DC_CHECK(recording_, DeviceError, "record: no recording was begun");
+  std::unique_ptr<CudaRecording> made = std::move(recording_);
+  made->end();
+  return made;
+}
+
 void CudaAccelerator::empty_cache(int device) {
   PerCard& c = card(device);
+  refuse_reading("empty_cache", c.context);
   check(gpu::synchronize(device, c.compute), "empty_cache");  // tables may be in use, and their host copies are read
   Tables& all = tables();
   std::lock_guard lock(all.mutex);

@@ -8,6 +8,7 @@
 namespace dc {
 
 struct Context;
+class CudaRecording;
 
 class CudaAccelerator final : public Accelerator {
  public:
@@ -22,6 +23,8 @@ class CudaAccelerator final : public Accelerator {
   void copy(void* to, Device to_device, const void* from, Device from_device, size_t bytes) override;
   void check_range(int device, const RangeCheck& check, const int64_t* values, int64_t* checked) override;
   void synchronize(int device) override;
+  void begin_recording(int device) override;
+  std::unique_ptr<Recording> end_recording(int device) override;
   void empty_cache(int device) override;
   const BackendTable& table() const override;
   const KernelTable<double>& table_f64() const override;
@@ -33,6 +36,7 @@ class CudaAccelerator final : public Accelerator {
 
   std::mutex mutex_;
   std::vector<std::unique_ptr<PerCard>> cards_;
+  std::unique_ptr<CudaRecording> recording_;  // under way
 };
 
 }  // namespace dc

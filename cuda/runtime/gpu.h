@@ -17,13 +17,16 @@ std::string reason();
 AcceleratorProperties properties(int device);
 
 // ---- memory ----
-// In the order of the stream. Null when memory is out.
+// In the order of the stream. Null when memory is out. While the stream is captured, memory is allocated outside of the
+// graph, and what is released lives as long as the graph.
 void* allocate(int device, void* stream, size_t bytes);
 void release(int device, void* stream, void* p);
 // A caching allocator hands a block of `block` bytes out again for `bytes`, or takes it back. Nothing on a GPU; the
 // emulated device makes the memory look fresh, and in checked builds what lies beyond `bytes` off limits.
 void hand_out(int device, void* stream, void* p, size_t bytes, size_t block);
 void take_back(int device, void* stream, void* p, size_t block);
+// Written at once, whatever is queued or recorded: for memory that nobody uses yet.
+Status write_now(int device, void* to, const void* from, size_t bytes);
 // Page-locked memory of the host, read and written by copies that do not wait. Null when memory is out.
 void* allocate_pinned(size_t bytes);
 void release_pinned(void* p);
@@ -46,10 +49,10 @@ Status synchronize_event(int device, void* event);
 
 // ---- graphs: what is queued between the two is kept and not run ----
 Status begin_capture(int device, void* stream);
-// Null on failure, with the status filled.
+// Holds the memory released meanwhile even where the status is an error; destroy_graph gives it back.
 void* end_capture(int device, void* stream, Status* status);
 Status launch_graph(int device, void* graph, void* stream);
-void destroy_graph(int device, void* graph);
+void destroy_graph(int device, void* graph, void* stream);
 bool capturing(int device, void* stream);
 
 // The operation that queues work from now on, on this thread: reports name it.

@@ -1,7 +1,9 @@
 // runtime/gpu.h over NVIDIA's CUDA runtime, linked statically: nothing of CUDA is needed to load the module.
 #include <cuda_runtime.h>
 
+#include <map>
 #include <mutex>
+#include <set>
 #include <vector>
 
 #include "core/error.h"
@@ -68,6 +70,22 @@ const Found& found() {
 
 cudaStream_t stream_of(void* s) { return static_cast<cudaStream_t>(s); }
 
+// Memory released while a stream is captured, until its graph is destroyed.
+struct Captures {
+  std::mutex lock;
+  std::map<void*, std::vector<void*>> kept;
+  std::set<void*> plain;  // of cudaMalloc, not of a pool: allocated while a stream was captured
+};
+Captures& captures() {
+  static auto* const instance = new Captures;
+  return *instance;
+}
+
+struct Graph {
+  cudaGraphExec_t ready = nullptr;
+  std::vector<void*> kept;
+};
+
 // Pools keep what was freed: the caching allocator above decides what goes back.
 bool has_pools(int device) {
   static std::mutex lock;
@@ -105,19 +123,39 @@ void name_operation(const char*) {}
 void* allocate(int device, void* stream, size_t bytes) {
   cudaSetDevice(device);
   void* p = nullptr;
-  const cudaError_t error = has_pools(device) ? cudaMallocAsync(&p, bytes, stream_of(stream)) : cudaMalloc(&p, bytes);
+  const bool plain = !has_pools(device) || capturing(device, stream);
+  const cudaError_t error = !plain ? cudaMallocAsync(&p, bytes, stream_of(stream)) : cudaMalloc(&p, bytes);
   if (error != cudaSuccess) {
     cudaGetLastError();
     return nullptr;
+  }
+  if (plain) {
+    Captures& c = captures();
+    std::lock_guard hold(c.lock);
+    c.plain.insert(p);
   }
   return p;
 }
 void release(int device, void* stream, void* p) {
   cudaSetDevice(device);
-  if (has_pools(device))
-    cudaFreeAsync(p, stream_of(stream));
-  else
+  if (capturing(device, stream)) {
+    Captures& c = captures();
+    std::lock_guard hold(c.lock);
+    c.kept[stream].push_back(p);
+    return;
+  }
+  bool plain = !has_pools(device);
+  if (!plain) {
+    Captures& c = captures();
+    std::lock_guard hold(c.lock);
+    plain = c.plain.erase(p) > 0;
+  }
+  if (plain) {
+    cudaStreamSynchronize(stream_of(stream));
     cudaFree(p);
+  } else {
+    cudaFreeAsync(p, stream_of(stream));
+  }
   cudaGetLastError();
 }
 void hand_out(int, void*, void*, size_t, size_t) {}
@@ -178,23 +216,38 @@ Status synchronize_event(int device, void* event) {
 
 Status begin_capture(int device, void* stream) {
   cudaSetDevice(device);
-  return status_of(cudaStreamBeginCapture(stream_of(stream), cudaStreamCaptureModeThreadLocal));
+  return status_of(cudaStreamBeginCapture(stream_of(stream), cudaStreamCaptureModeRelaxed));
 }
 void* end_capture(int device, void* stream, Status* status) {
   cudaSetDevice(device);
+  auto* const made = new Graph;
+  {
+    Captures& c = captures();
+    std::lock_guard hold(c.lock);
+    made->kept.swap(c.kept[stream]);
+  }
   cudaGraph_t graph = nullptr;
   *status = status_of(cudaStreamEndCapture(stream_of(stream), &graph));
-  if (!*status) return nullptr;
-  cudaGraphExec_t ready = nullptr;
-  *status = status_of(cudaGraphInstantiate(&ready, graph, 0));
-  cudaGraphDestroy(graph);
-  return *status ? ready : nullptr;
+  if (*status) {
+    *status = status_of(cudaGraphInstantiate(&made->ready, graph, 0));
+    cudaGraphDestroy(graph);
+  }
+  return made;  // with its memory even where it failed
 }
 Status launch_graph(int device, void* graph, void* stream) {
   cudaSetDevice(device);
-  return status_of(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), stream_of(stream)));
+  return status_of(cudaGraphLaunch(static_cast<Graph*>(graph)->ready, stream_of(stream)));
 }
-void destroy_graph(int, void* graph) { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph)); }
+void destroy_graph(int device, void* graph, void* stream) {
+  auto* const g = static_cast<Graph*>(graph);
+  if (g->ready) cudaGraphExecDestroy(g->ready);
+  for (void* p : g->kept) release(device, stream, p);
+  delete g;
+}
+Status write_now(int device, void* to, const void* from, size_t bytes) {
+  cudaSetDevice(device);
+  return status_of(cudaMemcpy(to, from, bytes, cudaMemcpyHostToDevice));
+}
 bool capturing(int device, void* stream) {
   cudaSetDevice(device);
   cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;

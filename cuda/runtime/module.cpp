@@ -1,6 +1,11 @@
 // The extension module of the CUDA back end, imported by deepcore._C when a device is first asked for.
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
+#include <optional>
+#include <string>
+
+#include "families/precision.h"
 #include "runtime/accelerator.h"
 #ifdef DC_CUDA_EMULATED
 #include "emulation/runtime/faults.h"
@@ -17,11 +22,35 @@
 
 namespace py = pybind11;
 
+namespace {
+
+dc::cuda::Precision precision_named(const std::string& name) {
+  using dc::cuda::kPrecisionNames;
+  for (size_t i = 0; i < std::size(kPrecisionNames); ++i)
+    if (name == kPrecisionNames[i]) return static_cast<dc::cuda::Precision>(i);
+  throw py::value_error("expected 'strict', 'accurate', 'high' or 'tf32', got '" + name + "'");
+}
+std::string name_of(dc::cuda::Precision precision) { return dc::cuda::kPrecisionNames[static_cast<int>(precision)]; }
+
+}  // namespace
+
 PYBIND11_MODULE(DC_CUDA_MODULE, m) {
   m.def("accelerator", [] {
     static auto* instance = new dc::CudaAccelerator;  // never destroyed: arrays may outlive the interpreter's exit
     return py::capsule(static_cast<dc::Accelerator*>(instance));
   });
+  // Both names are checked before either is set.
+  m.def(
+      "set_float32_precision",
+      [](const std::optional<std::string>& matmul, const std::optional<std::string>& conv) {
+        const auto of_matmul = matmul ? precision_named(*matmul) : dc::cuda::matmul_precision.load();
+        const auto of_conv = conv ? precision_named(*conv) : dc::cuda::conv_precision.load();
+        dc::cuda::matmul_precision = of_matmul;
+        dc::cuda::conv_precision = of_conv;
+      },
+      py::arg("matmul") = py::none(), py::arg("conv") = py::none());
+  m.def("float32_precision",
+        [] { return py::make_tuple(name_of(dc::cuda::matmul_precision), name_of(dc::cuda::conv_precision)); });
 #ifdef DC_CUDA_EMULATED
   namespace emulation = dc::emulation;
   m.def("set_mode", [](const std::string& order, const std::string& async) {

@@ -15,9 +15,10 @@ from deepcore.tensor import Tensor, arange, as_tensor, from_dlpack, full, ones, 
 __version__: str = _C.__version__
 
 # Loaded at first use, so that `import deepcore` stays as quick as numpy.
-_LAZY_MODULES = ("cli", "data", "estimators", "explain", "metrics", "models", "nn", "optim", "random", "testing",
-                 "train", "viz")  # fmt: skip
+_LAZY_MODULES = ("cli", "data", "estimators", "explain", "graph", "metrics", "models", "nn", "optim", "random",
+                 "testing", "train", "viz")  # fmt: skip
 _LAZY_NAMES = {
+    "CapturedStep": "graph",
     "ImageClassifier": "estimators",
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",

@@ -83,6 +83,14 @@ CASES: dict[str, Callable[[], Any]] = {
     ),
     "conv": lambda: with_gradient(lambda x, w: ops.conv2d(x, w, padding=1), tensor(2, 8, 8, 32), tensor(32, 3, 3, 32)),
     "embedding": lambda: with_gradient(lambda w: ops.embedding(w, labels(64, 50)), tensor(50, 128)),
+    "overlapping windows": lambda: with_gradient(lambda x: ops.max_pool2d(x, 3, stride=2), tensor(2, 17, 17, 32)),
+    "argmax of rows": lambda: ops.argmax(tensor(32, 512), 1),
+    "argmax of columns": lambda: ops.argmax(tensor(64, 512), 0),
+    "running sums of rows": lambda: ops.cumsum(tensor(8, 1024), 1),
+    "running sums of columns": lambda: ops.cumsum(tensor(64, 256), 0),
+    "one hot": lambda: ops.one_hot(labels(64, 64), 64),
+    "gradient of resize": lambda: with_gradient(lambda x: ops.resize(x, (16, 16)), tensor(2, 8, 8, 32)),
+    "mixup": lambda: ops.mixup(tensor(8, 1024), tensor(8), labels(8, 8)),
     "resize": lambda: ops.resize(tensor(2, 8, 8, 32), (16, 16)),
 }
 

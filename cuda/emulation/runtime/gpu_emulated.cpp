@@ -123,9 +123,12 @@ void* allocate(int device, void* stream, size_t bytes) {
 
 void release(int device, void* stream, void* p) {
   const std::lock_guard hold(runtime_lock());
-  --accounts().live;
   EmulatedStream& s = stream_of(stream);
-  if (s.capturing) return;  // a graph's memory is used at each of its launches: it stays
+  if (s.capturing) {
+    s.kept.push_back(p);
+    return;
+  }
+  --accounts().live;
   push(s, [device, p] {
     emulation::free_now(device, p);
     return Status{};
@@ -230,6 +233,7 @@ Status begin_capture(int, void* stream) {
   if (s.capturing) return emulation::failure("the stream is already being captured");
   s.capturing = true;
   s.captured.clear();
+  s.kept.clear();
   return {};
 }
 
@@ -238,11 +242,11 @@ void* end_capture(int, void* stream, Status* status) {
   EmulatedStream& s = stream_of(stream);
   if (!s.capturing) {
     *status = emulation::failure("the stream is not being captured");
-    return nullptr;
+    return new EmulatedGraph;
   }
   s.capturing = false;
   *status = {};
-  return new EmulatedGraph{std::move(s.captured)};
+  return new EmulatedGraph{std::move(s.captured), std::move(s.kept)};
 }
 
 Status launch_graph(int, void* graph, void* stream) {
@@ -254,7 +258,17 @@ Status launch_graph(int, void* graph, void* stream) {
   return {};
 }
 
-void destroy_graph(int, void* graph) { delete static_cast<EmulatedGraph*>(graph); }
+void destroy_graph(int device, void* graph, void* stream) {
+  auto* const g = static_cast<EmulatedGraph*>(graph);
+  for (void* p : g->kept) release(device, stream, p);
+  delete g;
+}
+
+Status write_now(int, void* to, const void* from, size_t bytes) {
+  const std::lock_guard hold(runtime_lock());
+  std::memcpy(to, from, bytes);
+  return {};
+}
 
 bool capturing(int, void* stream) { return stream_of(stream).capturing; }
 

@@ -23,6 +23,7 @@ struct EmulatedStream {
   uint64_t pushed = 0, done = 0;  // of all work so far
   bool capturing = false;
   std::vector<Work> captured;
+  std::vector<void*> kept;  // memory released while capturing
 };
 
 struct EmulatedEvent {
@@ -32,6 +33,7 @@ struct EmulatedEvent {
 
 struct EmulatedGraph {
   std::vector<Work> work;
+  std::vector<void*> kept;
 };
 
 // Held by every call of the runtime.

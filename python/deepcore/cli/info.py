@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"cuda             no: {values['cuda_reason']}")
     elif values["cuda_emulated"]:
         print(
-            "cuda             EMULATED: DEEPCORE_CUDA_EMULATE=1 runs kernels on the CPU thread by thread, for tests only"
+            "cuda             EMULATED: DEEPCORE_CUDA_EMULATE=1 runs kernels on the CPU one thread at a time; for tests"
         )
     for i, device in enumerate(values["cuda_devices"]):
         major, minor = device["compute_capability"]

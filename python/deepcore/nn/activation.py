@@ -81,6 +81,11 @@ class Dropout(Module):
         self._key: random.Key = generator_for(seed).key()
         self.register_buffer("calls", buffer(0, "int64"), host=True)
 
+    @property
+    def key(self) -> tuple[int, int]:
+        """(seed, stream) of the masks."""
+        return self._key[0], self._key[1]
+
     def forward(self, x: Tensor) -> Tensor:
         """Same shape; x itself in inference."""
         if not self.training or self.p == 0:

@@ -69,7 +69,8 @@ def _long_cases() -> list[Case]:
                          views=False)
                 )  # fmt: skip
     # Multiples of 1/8: every sum is exact, in any order.
-    added: list[tuple[Any, int]] = [((2, 33001), 1), ((40000, 2), 0), ((512, 33, 32), 1), ((3, 1100), 1)]
+    added: list[tuple[Any, int]] = [((2, 33001), 1), ((40000, 2), 0), ((512, 33, 32), 1),
+                                     ((2, 70, 40), 1), ((3, 1100), 1)]  # fmt: skip
     for shape, axis in added:
         for reverse in (False, True):
             cases.append(

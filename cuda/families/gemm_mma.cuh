@@ -1,0 +1,306 @@
+// Tiled products of float32 on tensor cores (mma.sync), for operands that gemm_feed.cuh or conv_windows.cuh bring into
+// shared memory as float32. A ring of kStages stages, one barrier a stage. Each warp owns kFragmentsM x kFragmentsN
+// results of 16 x 8 and turns its operands into planes in registers, so that nothing is stored in a second format:
+//   accurate   x = h + m + l in bfloat16, exactly; of the nine products the six above 2^-24, small ones first
+//   high       x ~ h + m; three products
+//   tf32       x rounded to nearest
+// Tensor cores truncate what they add up. Sums of bfloat16 products therefore start from zero every 16 terms and are
+// added in float32, rounded to nearest: a tenth more instructions, in the shadow of the tensor cores.
+// Terms t, t + 4, t + 8, t + 12 of a step take the places 2t, 2t + 1, 2t + 8, 2t + 9 of the instruction's 16, in both
+// operands alike: so four numbers of float32 come by one ldmatrix. Bound: tensor cores.
+#pragma once
+#include <type_traits>
+
+#include "families/gemm_feed.cuh"
+#include "families/precision.h"
+
+namespace dc::cuda {
+
+constexpr long long kLeastDepth = 128;  // of a part of a sum
+
+template <int kM_, int kN_, int kWarpsM_, int kWarpsN_, int kMinBlocks_>
+struct MmaTile {
+  static constexpr int kM = kM_, kN = kN_, kWarpsM = kWarpsM_, kWarpsN = kWarpsN_, kMinBlocks = kMinBlocks_;
+  static constexpr int kThreads = 32 * kWarpsM * kWarpsN;
+  static constexpr int kWarpM = kM / kWarpsM, kWarpN = kN / kWarpsN;
+  static constexpr int kFragmentsM = kWarpM / 16, kFragmentsN = kWarpN / 8;
+  static constexpr int kTogether =
+      kFragmentsM < 4 ? 4 / kFragmentsM : 1;  // fragments of columns at a time: four chains hide the latency
+};
+using NarrowMma = MmaTile<64, 64, 2, 2, 3>;
+using WideMma = MmaTile<128, 128, 2, 2, 2>;
+using TallMma = MmaTile<128, 64, 2, 2, 3>;
+// The larger tile of each precision: what the compiler fits into registers.
+template <Precision kPrecision>
+using LargerMma = std::conditional_t<kPrecision == Precision::high, TallMma, WideMma>;
+
+constexpr int planes_of(Precision p) { return p == Precision::accurate ? 3 : p == Precision::high ? 2 : 1; }
+
+// Two numbers as bfloat16 pairs. Truncating the first plane keeps the largest numbers finite and costs nothing: the
+// rest of 16 bits is rounded to 8, and what is left has 8.
+template <int kPlanes>
+DC_DEVICE void split_pair(float x, float y, uint32_t (&planes)[kPlanes]) {
+  constexpr uint32_t kUpper = 0xFFFF0000u;
+  float a, b;
+  if constexpr (kPlanes == 3) {
+    planes[0] = float_bits(x) >> 16 | (float_bits(y) & kUpper);
+    a = x - bits_float(float_bits(x) & kUpper), b = y - bits_float(float_bits(y) & kUpper);
+  } else {
+    planes[0] = round_bf16x2(x, y);
+    a = x - bits_float(planes[0] << 16), b = y - bits_float(planes[0] & kUpper);
+  }
+  planes[1] = round_bf16x2(a, b);
+  if constexpr (kPlanes == 3) {
+    a -= bits_float(planes[1] << 16), b -= bits_float(planes[1] & kUpper);
+    planes[2] = float_bits(a) >> 16 | (float_bits(b) & kUpper);
+  }
+}
+
+// Fragments of 16 terms: [plane][register]. Those of tf32 are two of 8 terms: [half][register].
+template <Precision kPrecision>
+struct Fragments {
+  static constexpr bool kTf32 = kPrecision == Precision::tf32;
+  static constexpr int kPlanes = kTf32 ? 2 : planes_of(kPrecision);
+  struct A {
+    uint32_t r[kPlanes][4];
+  };
+  struct B {
+    uint32_t r[kPlanes][2];
+  };
+  // to_tf32 rounds in place, and its result would be copied at every use.
+  static DC_DEVICE uint32_t rounded(float x) {
+    const uint32_t half = ::fabsf(x) < INFINITY ? 0x1000u : 0u;
+    return float_bits(x) + half;
+  }
+  // x: row g, y: row g + 8.
+  static DC_DEVICE void make(const float (&x)[4], const float (&y)[4], A& a) {
+    if constexpr (kTf32) {
+      DC_UNROLL
+      for (int h = 0; h < 2; ++h) {
+        a.r[h][0] = rounded(x[2 * h]), a.r[h][1] = rounded(y[2 * h]);
+        a.r[h][2] = rounded(x[2 * h + 1]), a.r[h][3] = rounded(y[2 * h + 1]);
+      }
+    } else {
+      DC_UNROLL
+      for (int i = 0; i < 4; ++i) {
+        const float (&v)[4] = i % 2 == 0 ? x : y;
+        uint32_t planes[kPlanes];
+        split_pair(v[i / 2 * 2], v[i / 2 * 2 + 1], planes);
+        DC_UNROLL
+        for (int p = 0; p < kPlanes; ++p) a.r[p][i] = planes[p];
+      }
+    }
+  }
+  static DC_DEVICE void make(const float (&z)[4], B& b) {
+    if constexpr (kTf32) {
+      DC_UNROLL
+      for (int h = 0; h < 2; ++h) b.r[h][0] = rounded(z[2 * h]), b.r[h][1] = rounded(z[2 * h + 1]);
+    } else {
+      DC_UNROLL
+      for (int i = 0; i < 2; ++i) {
+        uint32_t planes[kPlanes];
+        split_pair(z[2 * i], z[2 * i + 1], planes);
+        DC_UNROLL
+        for (int p = 0; p < kPlanes; ++p) b.r[p][i] = planes[p];
+      }
+    }
+  }
+};
+
+// The sums of kColumns x kRows fragments += A B over 16 terms.
+template <Precision kPrecision, int kRows, int kColumns>
+DC_DEVICE void multiply(const typename Fragments<kPrecision>::A (&a)[kRows],
+                        const typename Fragments<kPrecision>::B (&b)[kColumns], float (*sums)[kRows][4]) {
+  if constexpr (kPrecision == Precision::tf32) {
+    DC_UNROLL
+    for (int half = 0; half < 2; ++half) DC_UNROLL
+    for (int j = 0; j < kColumns; ++j) DC_UNROLL
+    for (int i = 0; i < kRows; ++i) mma_tf32(sums[j][i], a[i].r[half], b[j].r[half]);
+  } else {
+    constexpr int kPlanes = planes_of(kPrecision);
+    float chunk[kColumns][kRows][4] = {};
+    DC_UNROLL
+    for (int order = kPlanes - 1; order >= 0; --order)  // planes whose products are about 2^(-8 order)
+      DC_UNROLL
+    for (int plane = 0; plane <= order; ++plane) DC_UNROLL
+    for (int j = 0; j < kColumns; ++j) DC_UNROLL
+    for (int i = 0; i < kRows; ++i) mma_bf16(chunk[j][i], a[i].r[plane], b[j].r[order - plane]);
+    DC_UNROLL
+    for (int j = 0; j < kColumns; ++j) DC_UNROLL
+    for (int i = 0; i < kRows; ++i) DC_UNROLL
+    for (int h = 0; h < 4; ++h) sums[j][i][h] += chunk[j][i][h];
+  }
+}
+
+template <class Tile, class FeedA, class FeedB>
+struct MmaShared {
+  struct Ring {
+    float a[kStages][FeedA::Layout::kSize];
+    float b[kStages][FeedB::Layout::kSize];
+  };
+  union {
+    Ring ring;
+    float results[Tile::kM][Tile::kN];  // groups of 8 columns of row i at group ^ (i % 4): no bank conflicts
+  };
+  typename FeedA::Notes notes_a;
+  typename FeedB::Notes notes_b;
+  TilePlace place;  // for the end: the main loop needs the registers
+};
+
+// Results from shared memory to C, four neighbours at a time: few instructions, and whole sectors.
+template <class Tile>
+DC_DEVICE void write_results(const float (&results)[Tile::kM][Tile::kN], const Output<float>& out, long long m,
+                             long long n, long long m0, long long n0) {
+  constexpr int kAcross = Tile::kN / 4, kRows = Tile::kThreads / kAcross;
+  const int row0 = static_cast<int>(thread_index().x) / kAcross, c = static_cast<int>(thread_index().x) % kAcross * 4;
+  const int rows = left_of(m, m0, Tile::kM), columns = left_of(n, n0 + c, 4);
+  float bias[4];
+  DC_UNROLL
+  for (int u = 0; u < 4; ++u) bias[u] = out.bias && u < columns ? out.bias[n0 + c + u] : 0.0f;
+  for (int row = row0; row < rows && columns > 0; row += kRows) {
+    const float4 f = load<float4>(&results[row][c ^ (row & 3) << 3]);
+    float v[4] = {f.x, f.y, f.z, f.w};
+    float* at = out.row(m0 + row) + (n0 + c) * out.column_step;
+    if (out.quads) {
+      if (out.accumulate) {
+        const float4 before = load<float4>(at);
+        v[0] += before.x, v[1] += before.y, v[2] += before.z, v[3] += before.w;
+      }
+      DC_UNROLL
+      for (int u = 0; u < 4; ++u) v[u] = activate(v[u] + bias[u], out.activation);
+      store(at, float4{v[0], v[1], v[2], v[3]});
+    } else {
+      DC_UNROLL
+      for (int u = 0; u < 4; ++u)
+        if (u < columns) {
+          float* one = at + u * out.column_step;
+          *one = activate(v[u] + (out.accumulate ? *one : 0.0f) + bias[u], out.activation);
+        }
+    }
+  }
+}
+
+template <Precision kPrecision, class Tile, class A, class B>
+DC_KERNEL void DC_LAUNCH_BOUNDS(Tile::kThreads, Tile::kMinBlocks)
+    mma_product(A a, B b, Output<float> out, Product<float> product) {
+  using FeedA = Feed<A, Tile::kM, Tile::kThreads>;
+  using FeedB = Feed<B, Tile::kN, Tile::kThreads>;
+  using Shared = MmaShared<Tile, FeedA, FeedB>;
+  using Fragment = Fragments<kPrecision>;
+  constexpr int kRows = Tile::kFragmentsM, kTogether = Tile::kTogether, kAhead = kStages - 1;
+  DC_DYNAMIC_SHARED(memory);
+  Shared& shared = *reinterpret_cast<Shared*>(memory);
+  const TilePlace start = tile_place(product, Tile::kM, Tile::kN);
+  if (thread_index().x == 0) shared.place = start;
+  a.select(start.batch);
+  b.select(start.batch);
+  const long long p_begin = start.split * product.depth;
+  const long long p_end = p_begin + product.depth < product.k ? p_begin + product.depth : product.k;
+  const int steps = static_cast<int>((p_end - p_begin + kStep - 1) / kStep);
+  FeedA feed_a;
+  FeedB feed_b;
+  feed_a.start(a, shared.notes_a, start.m0, p_begin, p_end);
+  feed_b.start(b, shared.notes_b, start.n0, p_begin, p_end);
+  sync_block();
+
+  const typename FeedA::Layout reader_a(static_cast<int>(warp()) / Tile::kWarpsN * Tile::kWarpM);
+  const typename FeedB::Layout reader_b(static_cast<int>(warp()) % Tile::kWarpsN * Tile::kWarpN);
+  float sums[Tile::kFragmentsN][kRows][4] = {};
+  for (int step = -kAhead; step < steps; ++step) {
+    if (step >= 0) {
+      cp_async_wait<kAhead - 1>();
+      sync_block();
+      const float* tile_a = shared.ring.a[step % kStages];
+      const float* tile_b = shared.ring.b[step % kStages];
+      typename Fragment::A fa[kRows];
+      DC_UNROLL
+      for (int i = 0; i < kRows; ++i) {
+        float x[4], y[4];
+        reader_a.read(tile_a, 2 * i, x);
+        reader_a.read(tile_a, 2 * i + 1, y);
+        Fragment::make(x, y, fa[i]);
+      }
+      DC_UNROLL
+      for (int j = 0; j < Tile::kFragmentsN; j += kTogether) {
+        typename Fragment::B fb[kTogether];
+        DC_UNROLL
+        for (int u = 0; u < kTogether; ++u) {
+          float z[4];
+          reader_b.read(tile_b, j + u, z);
+          Fragment::make(z, fb[u]);
+        }
+        multiply<kPrecision>(fa, fb, sums + j);
+      }
+      feed_a.prepare(a, shared.notes_a, step + kStages);
+      feed_b.prepare(b, shared.notes_b, step + kStages);
+    }
+    const int next = step + kAhead, stage = next % kStages;
+    if (next < steps) {  // over the stage of the step before: all warps have passed its end
+      feed_a.issue(a, shared.notes_a, next, next + 1 == steps, shared.ring.a[stage]);
+      feed_b.issue(b, shared.notes_b, next, next + 1 == steps, shared.ring.b[stage]);
+    }
+    cp_async_commit();
+  }
+  cp_async_wait<0>();
+  sync_block();
+
+  const int g = static_cast<int>(lane()) / 4, t = static_cast<int>(lane()) % 4;
+  const int row0 = static_cast<int>(warp()) / Tile::kWarpsN * Tile::kWarpM + g;
+  const int column0 = static_cast<int>(warp()) % Tile::kWarpsN * Tile::kWarpN + 2 * t;
+  DC_UNROLL
+  for (int i = 0; i < kRows; ++i) DC_UNROLL
+  for (int half = 0; half < 2; ++half) DC_UNROLL
+  for (int j = 0; j < Tile::kFragmentsN; ++j) {
+    const int row = row0 + i * 16 + half * 8, column = column0 + 8 * j;
+    store(&shared.results[row][column ^ (row & 3) << 3], float2{sums[j][i][2 * half], sums[j][i][2 * half + 1]});
+  }
+  sync_block();
+  const TilePlace place = shared.place;
+  if (product.splits > 1)
+    out = part_output(product, place);
+  else
+    out.select(place.batch);
+  write_results<Tile>(shared.results, out, product.m, product.n, place.m0, place.n0);
+}
+
+// An estimate of the time with one tile, in multiply-adds of a multiprocessor.
+template <class Tile>
+double mma_time(double efficiency, long long m, long long n, long long k, long long batches) {
+  const long long tiles = ceil_div(m, Tile::kM) * ceil_div(n, Tile::kN) * batches;
+  const int parts = parts_of(tiles, k, kLeastDepth);
+  const double depth = static_cast<double>(ceil_div(k, parts)) + 64;  // and what a block costs besides
+  return static_cast<double>(ceil_div(tiles * parts, 132)) * Tile::kM * Tile::kN * depth / efficiency;
+}
+
+template <Precision kPrecision, class A, class B>
+void mma_at(const char* op, Context& context, const A& a, const B& b, const Output<float>& out, long long m,
+            long long n, long long k, long long batches) {
+  const auto with = [&]<class Tile>(Tile) {
+    using Shared = MmaShared<Tile, Feed<A, Tile::kM, Tile::kThreads>, Feed<B, Tile::kN, Tile::kThreads>>;
+    run_tiles<float>(op, context, mma_product<kPrecision, Tile, A, B>, Tile::kThreads, sizeof(Shared), Tile::kM,
+                     Tile::kN, kStep, kLeastDepth, a, b, out, m, n, k, batches);
+  };
+  using Larger = LargerMma<kPrecision>;
+  if (mma_time<Larger>(1.0, m, n, k, batches) <= mma_time<NarrowMma>(0.7, m, n, k, batches))
+    with(Larger{});
+  else
+    with(NarrowMma{});
+}
+
+// Whether the tensor cores are worth their larger tiles, and allowed.
+inline bool mma_pays(Precision precision, long long m, long long n, long long k, long long batches) {
+  return precision != Precision::strict && m >= 4 && n >= 4 && k >= 8 && m * n * k * batches >= 1 << 18;
+}
+
+template <class A, class B>
+void mma(const char* op, Context& context, Precision precision, const A& a, const B& b, const Output<float>& out,
+         long long m, long long n, long long k, long long batches) {
+  if (precision == Precision::tf32)
+    mma_at<Precision::tf32>(op, context, a, b, out, m, n, k, batches);
+  else if (precision == Precision::high)
+    mma_at<Precision::high>(op, context, a, b, out, m, n, k, batches);
+  else
+    mma_at<Precision::accurate>(op, context, a, b, out, m, n, k, batches);
+}
+
+}  // namespace dc::cuda
