@@ -1,8 +1,9 @@
-// Normalisation: the launches of norm_slab.cuh (batch, group and instance norm) and norm_rows.cuh (layer norm), and the
-// running statistics of batch norm.
+// Normalisation: the launches of norm_slab_forward.cuh, norm_slab_grad.cuh (batch, group and instance norm) and
+// norm_rows.cuh (layer norm), and the running statistics of batch norm.
 #include "families/families.h"
 #include "families/norm_rows.cuh"
-#include "families/norm_slab.cuh"
+#include "families/norm_slab_forward.cuh"
+#include "families/norm_slab_grad.cuh"
 #include "families/walk.cuh"
 #include "kernels/norm.h"
 
@@ -42,7 +43,7 @@ void with_lists(int64_t rows, int64_t entries, const F& f) {
 template <class T>
 void slab_apply(const SlabNormShape& s, const T* x, const T* mean, const T* rstd, const T* gamma, const T* beta, T* y,
                 Context& context) {
-  with_width<T>(by_fours<T>(s, {x, y}), [&](auto width) {
+  with_width<T>(by_fours<T>(s, {x, y, mean, rstd, gamma, beta}), [&](auto width) {
     constexpr int V = decltype(width)::value;
     const SlabTiles t = slab_tiles<T>(s, V);
     const dim3 grid(static_cast<unsigned>(t.blocks(s.slabs))),
@@ -55,11 +56,13 @@ template <class T>
 void slab(const SlabNormShape& s, T epsilon, const T* x, const T* gamma, const T* beta, T* y, T* mean, T* rstd,
           T* variance, Context& context) {
   const char* op = "norm";
-  with_width<T>(by_fours<T>(s, {x, y}), [&](auto width) {
+  with_width<T>(by_fours<T>(s, {x, y, mean, rstd, variance, gamma, beta}), [&](auto width) {
     constexpr int V = decltype(width)::value;
     const SlabTiles t = slab_tiles<T>(s, V);
     const dim3 grid(static_cast<unsigned>(t.blocks(s.slabs))),
         block(static_cast<unsigned>(t.tx), static_cast<unsigned>(t.ty));
+    if (t.whole)
+      return run(op, context, slab_whole<T, V>, grid, block, 0, s, t, epsilon, x, gamma, beta, y, mean, rstd, variance);
     const Scratch partial(op, context, static_cast<size_t>(2 * s.slabs * s.c * t.chunks) * sizeof(T));
     run(op, context, slab_moments<T, V>, grid, block, 0, s, t, x, partial.as<T>());
     with_lists<T>(s.slabs * s.groups, s.c / s.groups * t.chunks, [&](auto group, const RowPlan& plan) {
@@ -76,15 +79,19 @@ void slab_grad(const SlabNormShape& s, const T* x, const T* g, const T* mean, co
                const T* beta, T* gx, T* ggamma, T* gbeta, Context& context) {
   const char* op = "norm_grad";
   if (s.c == 0 || (!gx && !ggamma)) return;
-  with_width<T>(by_fours<T>(s, {x, g, gx}), [&](auto width) {
+  with_width<T>(by_fours<T>(s, {x, g, gx, mean, rstd, gamma, beta, ggamma, gbeta}), [&](auto width) {
     constexpr int V = decltype(width)::value;
     const SlabTiles t = slab_tiles<T>(s, V);
     const dim3 grid(static_cast<unsigned>(t.blocks(s.slabs))),
         block(static_cast<unsigned>(t.tx), static_cast<unsigned>(t.ty));
     const int64_t sums = 2 * s.slabs * s.c * t.chunks, groups = s.slabs * s.groups;
     const Scratch memory(op, context, static_cast<size_t>(sums + 2 * groups) * sizeof(T));
-    T *partial = memory.as<T>(), *pull = t.chunks > 0 && gx ? partial + sums : nullptr;
-    if (t.chunks > 0)
+    T *partial = memory.as<T>(), *pull = t.chunks > 0 && gx && !t.whole ? partial + sums : nullptr;
+    if (t.whole) {
+      run(op, context, slab_grad_whole<T, V>, grid, block, 0, s, t, x, g, mean, rstd, gamma, beta, gx, ggamma, gbeta,
+          s.slabs > 1 && ggamma ? partial : nullptr);
+      if (s.slabs == 1) return;
+    } else if (t.chunks > 0)
       run(op, context, slab_grad_sums<T, V>, grid, block, 0, s, t, x, g, mean, rstd, gamma, beta, partial);
     const int64_t rows = (pull ? groups : 0) + (ggamma ? s.c : 0), width_of = s.c / s.groups;
     if (rows > 0)

@@ -1,7 +1,6 @@
 // Random arrays; kernels/random.h says which bits make which element, so that no launch shape shows in them.
-// Split: a thread takes the four words of one Philox block at a time and makes two, four or eight neighbouring elements
-// of them, stored 16 bytes an access. Bound: memory (4 bytes an element, dropout 8); the ten rounds cost about 25
-// instructions an element, less than its bytes do.
+// Split: a thread makes 16 bytes of neighbouring elements at a time from its Philox block. Bound: memory (4 bytes an
+// element, dropout 8); the ten rounds cost about 25 instructions an element, less than its bytes do.
 //
 // The permutation is that of Fisher and Yates, without their order of steps. Step i = n - 1 .. 1 swaps cell i with cell
 // j(i) <= i, and cell i is final afterwards. Let T(p) be the steps i > p with j(i) = p: before its own step, cell p has
@@ -29,10 +28,19 @@ DC_DEVICE double unit53(uint32_t low, uint32_t high) {
   return static_cast<double>(bits >> 11) * 0x1p-53;
 }
 
+// Elements of 16 bytes: what a thread makes at a time. A maker says how many of these units a block of four words
+// serves; a block that serves several is computed again by each thread, which costs less than uncoalesced stores.
 template <class T>
+inline constexpr int kWidth = 16 / sizeof(T);
+
+// Word i of a block without an index into registers.
+DC_DEVICE uint32_t word_of(const PhiloxBlock& b, int i) {
+  return i < 2 ? (i == 0 ? b.word[0] : b.word[1]) : (i == 2 ? b.word[2] : b.word[3]);
+}
+
 struct Bits {
-  static constexpr int kElements = 4;
-  DC_DEVICE void operator()(const PhiloxBlock& b, T (&v)[4]) const {
+  static constexpr int kUnits = 1;
+  DC_DEVICE void operator()(const PhiloxBlock& b, int, uint32_t (&v)[4]) const {
     DC_UNROLL
     for (int i = 0; i < 4; ++i) v[i] = b.word[i];
   }
@@ -40,11 +48,11 @@ struct Bits {
 
 template <class T>
 struct Uniform {
-  static constexpr int kElements = 16 / sizeof(T);
+  static constexpr int kUnits = 1;
   T low, range, most;
-  DC_DEVICE void operator()(const PhiloxBlock& b, T (&v)[kElements]) const {
+  DC_DEVICE void operator()(const PhiloxBlock& b, int, T (&v)[kWidth<T>]) const {
     DC_UNROLL
-    for (int i = 0; i < kElements; ++i) {
+    for (int i = 0; i < kWidth<T>; ++i) {
       T u;
       if constexpr (sizeof(T) == sizeof(float))
         u = unit_float(b.word[i]);
@@ -96,11 +104,11 @@ DC_DEVICE Turn<double> turn(double u) {
 
 template <class T>
 struct Normal {
-  static constexpr int kElements = 16 / sizeof(T);
+  static constexpr int kUnits = 1;
   T mean, deviation;
-  DC_DEVICE void operator()(const PhiloxBlock& b, T (&v)[kElements]) const {
+  DC_DEVICE void operator()(const PhiloxBlock& b, int, T (&v)[kWidth<T>]) const {
     DC_UNROLL
-    for (int i = 0; i < kElements; i += 2) {
+    for (int i = 0; i < kWidth<T>; i += 2) {
       T radius_bits, angle;
       if constexpr (sizeof(T) == sizeof(float)) {
         // 31 bits and a half, never 0: radii up to 6.66.
@@ -118,91 +126,72 @@ struct Normal {
   }
 };
 
-template <class T>
+// One probability for all, or one for each element, which stands in v.
+template <class T, bool kEach>
 struct Bernoulli {
-  static constexpr int kElements = 4;
+  static constexpr int kUnits = 4 / kWidth<T>;
   T p;
-  DC_DEVICE void operator()(const PhiloxBlock& b, T (&v)[4]) const {
+  DC_DEVICE void operator()(const PhiloxBlock& b, int unit, T (&v)[kWidth<T>]) const {
     DC_UNROLL
-    for (int i = 0; i < 4; ++i) v[i] = static_cast<T>(unit_float(b.word[i])) < p ? T(1) : T(0);
-  }
-};
-
-// The same with a probability for each element, which stands in v.
-template <class T>
-struct BernoulliEach {
-  static constexpr int kElements = 4;
-  DC_DEVICE void operator()(const PhiloxBlock& b, T (&v)[4]) const {
-    DC_UNROLL
-    for (int i = 0; i < 4; ++i) v[i] = static_cast<T>(unit_float(b.word[i])) < v[i] ? T(1) : T(0);
+    for (int i = 0; i < kWidth<T>; ++i)
+      v[i] = static_cast<T>(unit_float(word_of(b, unit * kWidth<T> + i))) < (kEach ? v[i] : p) ? T(1) : T(0);
   }
 };
 
 template <class T>
 struct Dropout {
-  static constexpr int kElements = 8;
+  static constexpr int kUnits = 8 / kWidth<T>;
   unsigned keep;
   T scale;
-  DC_DEVICE void operator()(const PhiloxBlock& b, T (&v)[8]) const {
+  DC_DEVICE void operator()(const PhiloxBlock& b, int unit, T (&v)[kWidth<T>]) const {
     DC_UNROLL
-    for (int i = 0; i < 8; ++i) v[i] = (b.word[i / 2] >> 16 * (i % 2) & 0xFFFFu) < keep ? v[i] * scale : T(0);
+    for (int i = 0; i < kWidth<T>; i += 2) {
+      const uint32_t word = word_of(b, (unit * kWidth<T> + i) / 2);
+      v[i] = (word & 0xFFFFu) < keep ? v[i] * scale : T(0);
+      v[i + 1] = word >> 16 < keep ? v[i + 1] * scale : T(0);
+    }
   }
 };
 
-template <class T, int kCount>
-DC_DEVICE void load_all(const T* x, T (&v)[kCount]) {
-  constexpr int kWidth = 16 / sizeof(T);
-  DC_UNROLL
-  for (int i = 0; i < kCount; i += kWidth) {
-    if constexpr (sizeof(T) == sizeof(float)) {
-      const float4 a = load<float4>(x + i);
-      v[i] = a.x, v[i + 1] = a.y, v[i + 2] = a.z, v[i + 3] = a.w;
-    } else {
-      const double2 a = load<double2>(x + i);
-      v[i] = a.x, v[i + 1] = a.y;
-    }
-  }
+DC_DEVICE void load_unit(const float* x, float (&v)[4]) {
+  const float4 a = load<float4>(x);
+  v[0] = a.x, v[1] = a.y, v[2] = a.z, v[3] = a.w;
 }
-DC_DEVICE float4 four(const float* v) { return {v[0], v[1], v[2], v[3]}; }
-DC_DEVICE uint4 four(const uint32_t* v) { return {v[0], v[1], v[2], v[3]}; }
-template <class T, int kCount>
-DC_DEVICE void store_all(T* y, const T (&v)[kCount]) {
-  constexpr int kWidth = 16 / sizeof(T);
-  DC_UNROLL
-  for (int i = 0; i < kCount; i += kWidth) {
-    if constexpr (sizeof(T) == sizeof(float))
-      store(y + i, four(v + i));
-    else
-      store(y + i, double2{v[i], v[i + 1]});
-  }
+DC_DEVICE void load_unit(const double* x, double (&v)[2]) {
+  const double2 a = load<double2>(x);
+  v[0] = a.x, v[1] = a.y;
 }
+DC_DEVICE void store_unit(float* y, const float (&v)[4]) { store(y, float4{v[0], v[1], v[2], v[3]}); }
+DC_DEVICE void store_unit(uint32_t* y, const uint32_t (&v)[4]) { store(y, uint4{v[0], v[1], v[2], v[3]}); }
+DC_DEVICE void store_unit(double* y, const double (&v)[2]) { store(y, double2{v[0], v[1]}); }
 
-// make(block, values): makes kElements values of one block; kReads: from as many of x. x may be y.
+// make(block, unit of the block, values): kReads: the values are x's before. x may be y.
 template <class T, class Make, bool kReads>
 DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4)
     random_kernel(RandomKey passed, const RandomKey* recorded, long long n, bool vector, Make make, const T* x, T* y) {
-  constexpr int kElements = Make::kElements;
+  constexpr int W = kWidth<T>;
   RandomKey key = passed;
   if (recorded) key = *recorded;
-  const long long blocks = (n + kElements - 1) / kElements;
-  for (long long b = first_index(kThreads); b < blocks; b += grid_step(kThreads)) {
-    const long long i = b * kElements;
-    const bool whole = vector && i + kElements <= n;
-    T v[kElements];
+  const long long units = (n + W - 1) / W;
+  for (long long u = first_index(kThreads); u < units; u += grid_step(kThreads)) {
+    const long long i = u * W;
+    const bool whole = vector && i + W <= n;
+    T v[W];
     if constexpr (kReads) {
       if (whole) {
-        load_all(x + i, v);
+        load_unit(x + i, v);
       } else {
         DC_UNROLL
-        for (int k = 0; k < kElements; ++k) v[k] = i + k < n ? x[i + k] : T(0);
+        for (int k = 0; k < W; ++k) v[k] = i + k < n ? x[i + k] : T(0);
       }
     }
-    make(philox(key.seed, key.stream, key.offset + static_cast<uint64_t>(b)), v);
+    make(philox(key.seed, key.stream, key.offset + static_cast<uint64_t>(u / Make::kUnits)),
+         static_cast<int>(u % Make::kUnits), v);
     if (whole) {
-      store_all(y + i, v);
+      store_unit(y + i, v);
     } else {
       DC_UNROLL
-      for (int k = 0; k < kElements; ++k)
+      for (int k = 0; k < W; ++k)
         if (i + k < n) y[i + k] = v[k];
     }
   }
@@ -213,13 +202,13 @@ void make_random(const char* op, const RandomKey& key, int64_t n, const Make& ma
                  bool may_be_recorded = false) {
   if (!may_be_recorded) refuse_recording(op, context);
   const bool vector = reinterpret_cast<uintptr_t>(x) % 16 == 0 && reinterpret_cast<uintptr_t>(y) % 16 == 0;
-  run(op, context, random_kernel<T, Make, kReads>, dim3(blocks_for(n, kThreads, Make::kElements)), dim3(kThreads), 0,
-      key, recorded_key(op, context, key), n, vector, make, x, y);
+  run(op, context, random_kernel<T, Make, kReads>, dim3(blocks_for(n, kThreads, kWidth<T>)), dim3(kThreads), 0, key,
+      recorded_key(op, context, key), n, vector, make, x, y);
 }
 
 void bits(const RandomKey& key, int64_t n, uint32_t* y, Context& context) {
   const uint32_t* none = nullptr;
-  make_random<false>("bits", key, n, Bits<uint32_t>(), none, y, context);
+  make_random<false>("bits", key, n, Bits(), none, y, context);
 }
 
 template <class T>
@@ -237,12 +226,12 @@ void normal(const RandomKey& key, int64_t n, T mean, T deviation, T* y, Context&
 template <class T>
 void bernoulli(const RandomKey& key, int64_t n, T p, T* y, Context& context) {
   const T* none = nullptr;
-  make_random<false>("bernoulli", key, n, Bernoulli<T>{p}, none, y, context);
+  make_random<false>("bernoulli", key, n, Bernoulli<T, false>{p}, none, y, context);
 }
 
 template <class T>
 void bernoulli_each(const RandomKey& key, int64_t n, const T* p, T* y, Context& context) {
-  make_random<true>("bernoulli", key, n, BernoulliEach<T>(), p, y, context);
+  make_random<true>("bernoulli", key, n, Bernoulli<T, true>{}, p, y, context);
 }
 
 template <class T>

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import deepcore as dc
-from deepcore import ops
+from deepcore import nn, ops, optim
 
 if dc.cuda.is_emulated():
     from deepcore import _cuda_emulated as module  # type: ignore[attr-defined]
@@ -42,6 +42,12 @@ def with_gradient(f: Callable[..., dc.Tensor], *tensors: dc.Tensor) -> None:
     dc.grad(y, leaves, dc.ones(y.shape, device="cuda"))
 
 
+def adam_step(n: int) -> None:
+    p = nn.Parameter(tensor(n))
+    p.grad = tensor(n)
+    optim.Adam([p], 0.1, clip_norm=1.0).step()
+
+
 CASES: dict[str, Callable[[], Any]] = {
     "add": lambda: tensor(64, 256) + tensor(64, 256),
     "exp": lambda: ops.exp(tensor(16384)),
@@ -55,6 +61,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "softmax": lambda: ops.softmax(tensor(64, 256)),
     "cross-entropy": lambda: with_gradient(lambda x: ops.softmax_cross_entropy(x, labels(64, 128)), tensor(64, 128)),
     "dropout": lambda: ops.dropout(tensor(8192), 0.5, (1, 2, 0)),
+    "bernoulli": lambda: dc.random.bernoulli(ops.sigmoid(tensor(8192)), seed=1),
     "uniform": lambda: dc.random.uniform(8192, seed=1, device="cuda"),
     "max pool": lambda: with_gradient(lambda x: ops.max_pool2d(x, 2), tensor(2, 16, 16, 32)),
     "average pool": lambda: with_gradient(lambda x: ops.avg_pool2d(x, 2), tensor(2, 16, 16, 32)),
@@ -62,8 +69,17 @@ CASES: dict[str, Callable[[], Any]] = {
         lambda x: ops.batch_norm(x, dc.ones(32, device="cuda"), dc.zeros(32, device="cuda"), training=True),
         tensor(4, 8, 8, 32),
     ),
+    "batch norm of many rows": lambda: with_gradient(
+        lambda x: ops.batch_norm(x, dc.ones(16, device="cuda"), dc.zeros(16, device="cuda"), training=True),
+        tensor(16, 32, 32, 16),
+    ),
     "layer norm": lambda: with_gradient(
         lambda x: ops.layer_norm(x, dc.ones(256, device="cuda"), dc.zeros(256, device="cuda")), tensor(32, 256)
+    ),
+    "Adam": lambda: adam_step(32768),
+    "long softmax": lambda: with_gradient(ops.softmax, tensor(4, 20000)),
+    "long layer norm": lambda: with_gradient(
+        lambda x: ops.layer_norm(x, dc.ones(6000, device="cuda"), dc.zeros(6000, device="cuda")), tensor(8, 6000)
     ),
     "conv": lambda: with_gradient(lambda x, w: ops.conv2d(x, w, padding=1), tensor(2, 8, 8, 32), tensor(32, 3, 3, 32)),
     "embedding": lambda: with_gradient(lambda w: ops.embedding(w, labels(64, 50)), tensor(50, 128)),
