@@ -385,6 +385,14 @@ def test_data_that_cannot_be_learnt() -> None:
             call()
 
 
+def test_extremes_of_no_integers() -> None:
+    empty = dc.zeros((3, 0), dtype="int32")
+    for call in (lambda: ops.max(empty, 1), lambda: _C.max(empty.array, (1,)), lambda: _C.min(empty.array, (1,))):
+        with pytest.raises(ArgumentError, match="m(ax|in): "):
+            call()
+    assert ops.sum(empty, 1).tolist() == [0, 0, 0]
+
+
 def test_labels_out_of_range() -> None:
     x = dc.ones((3, 4))
     for labels in ([0, 1, 4], [-1, 0, 1], [0, 1, 2**40], [0, 1, -(2**63)]):

@@ -51,6 +51,8 @@ Array reduce(ReduceOp op, const Array& x, const Dims& axes, bool all_axes, bool 
   source = contiguous(source);
   if (!is_floating(x.dtype()) && (op == ReduceOp::sum || op == ReduceOp::max || op == ReduceOp::min)) {
     Array y(shape, op == ReduceOp::sum ? DType::int64 : x.dtype(), x.device());
+    DC_CHECK(s.r > 0 || y.size() == 0 || op == ReduceOp::sum, ArgumentError, name(op),
+             ": integers without elements have no extreme, got shape ", x.shape());
     if (y.size() > 0)
       backend(x.device())
           .plain->integer_reduce(op, static_cast<ElementTag>(x.dtype()), s, source.data(), y.data(),
