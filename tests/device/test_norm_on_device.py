@@ -46,7 +46,7 @@ def test_batch_norm(shape: tuple[int, ...], affine: bool, relu: bool, dtype: str
     for device in ("cpu", "cuda"):
         xs, gs, gammas, betas = on(device, x, g, gamma if affine else None, beta if affine else None)
         running = on(device, running_mean, running_var)
-        y, mean, rstd = _C.batch_norm(xs, gammas, betas, *running, 0.25, EPSILON, relu)
+        y, mean, rstd = _C.batch_norm(xs, gammas, betas, running[0], running[1], 0.25, EPSILON, relu)
         gradients: list[Any] = []
         for need_x, need_affine in ((True, True), (True, False), (False, True)):
             gradients += _C.slab_norm_grad(xs, gs, mean, rstd, gammas, betas, False, relu, need_x, need_affine)
@@ -96,11 +96,11 @@ def test_no_rows() -> None:
     x, gamma = dc.tensor(np.zeros((0, 5), "float32"), device="cuda"), dc.tensor(np.ones(5, "float32"), device="cuda")
     mean = dc.tensor(np.zeros(0, "float32"), device="cuda").array
     found = _C.layer_norm_grad(x.array, x.array, mean, mean, gamma.array, 1, True, True)
-    assert [a.numpy().tolist() for a in found[1:]] == [[0.0] * 5] * 2
+    assert [a.numpy().tolist() for a in found[1:] if a is not None] == [[0.0] * 5] * 2
     shaped = ops.reshape(x, (0, 3, 5)).array
     moments = dc.tensor(np.zeros((0, 5), "float32"), device="cuda").array
     found = _C.slab_norm_grad(shaped, shaped, moments, moments, gamma.array, None, True, False, True, True)
-    assert [a.numpy().tolist() for a in found[1:]] == [[0.0] * 5] * 2
+    assert [a.numpy().tolist() for a in found[1:] if a is not None] == [[0.0] * 5] * 2
 
 
 @pytest.mark.parametrize("shape", [(64, 8), (4096, 4), (33, 7)], ids=str)
