@@ -20,35 +20,46 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def main() -> int:
-    """Configure, build, copy."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--check", choices=("plain", "hooks", "address"), default="plain")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    options = parser.parse_args()
+def build(folder: Path, options: dict[str, str], targets: list[str], jobs: int) -> None:
+    """Configure the project in `folder` for this Python, with Ninja and ccache where there are, and build targets."""
     import pybind11
 
-    package = importlib.util.find_spec("deepcore._C")
-    if package is None or package.origin is None:
-        raise SystemExit("build_emulated: expected an importable deepcore; install it or set PYTHONPATH")
-    folder = ROOT / f"build-emulated-{options.check}"
-    configure = [
-        "cmake", "-S", str(ROOT), "-B", str(folder), "-DDEEPCORE_CUDA=OFF", "-DDEEPCORE_CUDA_EMULATION=ON",
-        f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
-        f"-DDEEPCORE_EMULATION_HOOKS={'ON' if options.check == 'hooks' else 'OFF'}",
-        f"-DDEEPCORE_SANITIZE={'address' if options.check == 'address' else ''}",
-    ]  # fmt: skip
+    own = {"Python_EXECUTABLE": sys.executable, "pybind11_DIR": pybind11.get_cmake_dir()}
+    configure = ["cmake", "-S", str(ROOT), "-B", str(folder), *[f"-D{k}={v}" for k, v in {**own, **options}.items()]]
     if not (folder / "CMakeCache.txt").exists():
         configure += ["-G", "Ninja"] if shutil.which("ninja") else []
         configure += ["-DCMAKE_CXX_COMPILER_LAUNCHER=ccache"] if shutil.which("ccache") else []
     subprocess.run(configure, check=True, stdout=subprocess.DEVNULL)
-    build = ["cmake", "--build", str(folder), "--target", "_cuda_emulated", "--parallel", str(options.jobs)]
-    subprocess.run(build, check=True)
-    (module,) = (folder / "cuda").glob("_cuda_emulated*.so")
-    target = Path(package.origin).parent / module.name
+    subprocess.run(["cmake", "--build", str(folder), "--parallel", str(jobs), "--target", *targets], check=True)
+
+
+def put_beside(module: Path, package: Path) -> Path:
+    """Copy an extension module into the package's folder, over what is there."""
+    target = package / module.name
     target.unlink(missing_ok=True)
     shutil.copy2(module, target)
-    print(f"build_emulated: {options.check} -> {target}")
+    return target
+
+
+def main() -> int:
+    """Configure, build, copy."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--check", choices=("plain", "hooks", "address"), default="plain")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args()
+    package = importlib.util.find_spec("deepcore._C")
+    if package is None or package.origin is None:
+        raise SystemExit("build_emulated: expected an importable deepcore; install it or set PYTHONPATH")
+    folder = ROOT / f"build-emulated-{options.check}"
+    settings = {
+        "DEEPCORE_CUDA": "OFF",
+        "DEEPCORE_CUDA_EMULATION": "ON",
+        "DEEPCORE_EMULATION_HOOKS": "ON" if options.check == "hooks" else "OFF",
+        "DEEPCORE_SANITIZE": "address" if options.check == "address" else "",
+    }
+    build(folder, settings, ["_cuda_emulated"], options.jobs)
+    (module,) = (folder / "cuda").glob("_cuda_emulated*.so")
+    print(f"build_emulated: {options.check} -> {put_beside(module, Path(package.origin).parent)}")
     return 0
 
 
