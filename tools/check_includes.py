@@ -29,7 +29,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 # <...> headers for files that are compiled per instruction set
 C_HEADERS = re.compile(r"(math|stddef|stdint|string|float|limits)\.h|(imm|arm_neon|arm_sve)\w*\.h|cstdint|cstddef")
 # Python modules that may see the extension
-SEES_EXTENSION = re.compile(r"(__init__|device|random|tensor|autograd|ops/\w+|optim/\w+|bench/\w+|graph|testing/fuzz)\.py")
+SEES_EXTENSION = re.compile(
+    r"(__init__|device|random|tensor|autograd|ops/\w+|optim/\w+|bench/\w+|graph|testing/fuzz)\.py"
+)
 
 
 def owner(path: Path) -> str:
