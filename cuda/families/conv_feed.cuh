@@ -11,6 +11,13 @@ inline bool wide_windows(const Windows<float>& w) {
   return wide_address(w.image) && multiple_of_4(w.channels) && multiple_of_4(w.pitch) && multiple_of_4(w.batch_step);
 }
 
+// One access each.
+DC_DEVICE void keep(Windows<float>::Pixel* to, const Windows<float>::Pixel& p) { store(to, p); }
+DC_DEVICE Windows<float>::Pixel kept(const Windows<float>::Pixel* p) {
+  const uint4 v = load<uint4>(p);
+  return {static_cast<int>(v.x), static_cast<int>(v.y), static_cast<long long>(v.w) << 32 | v.z};
+}
+
 // Summed over terms: the pixels of a tile stay, a thread's term moves on.
 struct TermTiles {
   Windows<float> windows;
@@ -30,7 +37,7 @@ struct Feed<TermTiles, kOuter, kThreads> {
 
   DC_DEVICE void start(const TermTiles& tiles, Notes& notes, long long first, long long p_begin, long long p_end) {
     const int tid = static_cast<int>(thread_index().x), mine = tiles.wide ? tid % (kStep / 4) * 4 : tid % kStep;
-    for (int i = tid; i < kOuter; i += kThreads) notes.pixels[i] = tiles.windows.pixel(first + i);
+    for (int i = tid; i < kOuter; i += kThreads) keep(&notes.pixels[i], tiles.windows.pixel(first + i));
     in_last = mine < tail_of(p_begin, p_end);
     long long tap, channel, row, column;
     divide(p_begin + mine, tiles.windows.channels, &tap, &channel);
@@ -49,7 +56,7 @@ struct Feed<TermTiles, kOuter, kThreads> {
       DC_UNROLL
       for (int e = 0; e < kOuter / kRows; ++e) {
         const int row = tid / 4 + e * kRows;
-        const Pixel pixel = notes.pixels[row];
+        const Pixel pixel = kept(&notes.pixels[row]);
         const bool valid = real && w.inside(pixel, term);
         cp_async16(tile + Layout::index(row, tid % 4 * 4), valid ? w.image + (pixel.at + term.at) : w.image, valid);
       }
@@ -57,7 +64,7 @@ struct Feed<TermTiles, kOuter, kThreads> {
       constexpr int kRows = kThreads / kStep;
       for (int e = 0; e < kOuter / kRows; ++e) {
         const int row = tid / kStep + e * kRows;
-        const Pixel pixel = notes.pixels[row];
+        const Pixel pixel = kept(&notes.pixels[row]);
         const bool valid = real && w.inside(pixel, term);
         cp_async4(tile + Layout::index(row, tid % kStep), valid ? w.image + (pixel.at + term.at) : w.image, valid);
       }
@@ -96,15 +103,15 @@ struct Feed<PixelTiles, kOuter, kThreads> {
     const int tid = static_cast<int>(thread_index().x);
     if (tid == 0) notes.begin = p_begin, notes.end = p_end;
     for (int i = tid; i < kStages * kStep; i += kThreads)
-      notes.pixels[i / kStep][i % kStep] = pixel_at(tiles.windows, p_begin + i, p_end);
+      keep(&notes.pixels[i / kStep][i % kStep], pixel_at(tiles.windows, p_begin + i, p_end));
     const long long column = first + (tiles.wide ? tid % (kOuter / 4) * 4 : tid % kOuter);
     term = column < tiles.terms ? tiles.windows.term(column) : Pixel{Windows<float>::kNowhere, 0, 0};
   }
   DC_DEVICE void prepare(const PixelTiles& tiles, Notes& notes, int step) {
     const int tid = static_cast<int>(thread_index().x);
     if (tid < kStep)
-      notes.pixels[step % kStages][tid] =
-          pixel_at(tiles.windows, notes.begin + static_cast<long long>(step) * kStep + tid, notes.end);
+      keep(&notes.pixels[step % kStages][tid],
+           pixel_at(tiles.windows, notes.begin + static_cast<long long>(step) * kStep + tid, notes.end));
   }
   DC_DEVICE void issue(const PixelTiles& tiles, const Notes& notes, int step, bool, float* tile) {
     const int tid = static_cast<int>(thread_index().x);
@@ -114,7 +121,7 @@ struct Feed<PixelTiles, kOuter, kThreads> {
       constexpr int kGroups = kOuter / 4, kRows = kThreads / kGroups;
       DC_UNROLL
       for (int e = 0; e < kStep / kRows; ++e) {
-        const Pixel pixel = pixels[tid / kGroups + e * kRows];
+        const Pixel pixel = kept(pixels + tid / kGroups + e * kRows);
         const bool valid = w.inside(pixel, term);
         cp_async16(tile + Layout::index(tid % kGroups * 4, tid / kGroups + e * kRows),
                    valid ? w.image + (pixel.at + term.at) : w.image, valid);
@@ -122,7 +129,7 @@ struct Feed<PixelTiles, kOuter, kThreads> {
     } else {
       constexpr int kRows = kThreads / kOuter;
       for (int e = 0; e < kStep / kRows; ++e) {
-        const Pixel pixel = pixels[tid / kOuter + e * kRows];
+        const Pixel pixel = kept(pixels + tid / kOuter + e * kRows);
         const bool valid = w.inside(pixel, term);
         cp_async4(tile + Layout::index(tid % kOuter, tid / kOuter + e * kRows),
                   valid ? w.image + (pixel.at + term.at) : w.image, valid);

@@ -19,6 +19,20 @@ DC_DEVICE void divide(long long a, long long b, long long* quotient, long long* 
   }
 }
 
+DC_DEVICE void load4(const float* p, float (&v)[4]) {
+  const float4 f = load<float4>(p);
+  v[0] = f.x, v[1] = f.y, v[2] = f.z, v[3] = f.w;
+}
+DC_DEVICE void load4(const double* p, double (&v)[4]) {
+  const double2 f = load<double2>(p), g = load<double2>(p + 2);
+  v[0] = f.x, v[1] = f.y, v[2] = g.x, v[3] = g.y;
+}
+DC_DEVICE void store4(float* p, const float (&v)[4]) { store(p, float4{v[0], v[1], v[2], v[3]}); }
+DC_DEVICE void store4(double* p, const double (&v)[4]) {
+  store(p, double2{v[0], v[1]});
+  store(p + 2, double2{v[2], v[3]});
+}
+
 template <class T>
 DC_DEVICE T activate(T x, Activation activation) {
   if (activation == Activation::relu) return x < 0 ? T(0) : x;
@@ -46,9 +60,9 @@ struct Output {
   const T* bias;  // by column, or null
   long long bias_step;
   Activation activation;
-  bool accumulate;
+  int accumulate;                               // flags as numbers: the compiler would pack and spill bytes
   long long rows, columns, image_step, y_step;  // row_step: that of x
-  bool quads;                                   // groups of four columns exist and are aligned
+  int quads;                                    // groups of four columns exist and are aligned
 
   DC_DEVICE void select(long long batch) {
     c += batch * batch_step;
@@ -68,6 +82,25 @@ struct Output {
     if (bias) sum += bias[j];
     if (activation == Activation::relu) sum = sum < 0 ? T(0) : sum;
     *at = sum;
+  }
+  // Four columns at once, where `quads` says so.
+  DC_DEVICE void put4(T* row, long long j, const T* sums) const {
+    T v[4], before[4] = {};
+    if (accumulate) load4(row + j, before);
+    DC_UNROLL
+    for (int u = 0; u < 4; ++u) {
+      v[u] = sums[u] + before[u];
+      if (bias) v[u] += bias[j + u];
+      if (activation == Activation::relu) v[u] = v[u] < 0 ? T(0) : v[u];
+    }
+    store4(row + j, v);
+  }
+  // One element, all of it.
+  DC_DEVICE void finish(long long i, long long j, T sum) const {
+    T* at = row(i) + j * column_step;
+    if (accumulate) sum += *at;
+    if (bias) sum += bias[j];
+    *at = activate(sum, activation);
   }
   DC_DEVICE bool unfinished() const { return activation == Activation::sigmoid || activation == Activation::tanh; }
 };
@@ -137,9 +170,7 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(kSumThreads, 4) sum_parts(Product<T> product, Ou
     for (int s = 1; s < product.splits; ++s) sum += part[s * size];
     Output<T> o = out;
     o.select(batch);
-    T* row = o.row(i);
-    o.put(row, j, sum);
-    if (o.unfinished()) row[j * o.column_step] = activate(row[j * o.column_step], o.activation);
+    o.finish(i, j, sum);
   }
 }
 
@@ -162,24 +193,22 @@ bool quads_of(const Output<T>& o, long long n) {
          multiple_of_4(o.batch_step) && multiple_of_4(o.image_step) && multiple_of_4(o.y_step);
 }
 
-// Launches `kernel`, which computes tiles of tile_m x tile_n by steps of tile_k, over all of C; parts are added up.
-template <class T, class A, class B>
-void run_tiles(const char* op, Context& context, void (*kernel)(A, B, Output<T>, Product<T>), int threads,
-               size_t shared_bytes, int tile_m, int tile_n, int tile_k, long long least_depth, const A& a, const B& b,
-               Output<T> out, long long m, long long n, long long k, long long batches) {
-  out.quads = quads_of(out, n);
+// Calls launch_one(grid, product) with a block for each of `tiles` in each batch and part of the sum over k, and adds
+// up the parts, whose depth is a multiple of `step` and at least `least_depth`.
+template <class T, class Launch>
+void run_parts(const char* op, Context& context, long long tiles, long long least_depth, int step, const Output<T>& out,
+               long long m, long long n, long long k, long long batches, const Launch& launch_one) {
   Product<T> product{m, n, k, batches, k, 1, nullptr, 0};
-  const long long tiles = ceil_div(m, tile_m) * ceil_div(n, tile_n);
   product.splits = parts_of(tiles * batches, k, least_depth);
-  product.depth = ceil_div(ceil_div(k, product.splits), tile_k) * tile_k;
+  product.depth = ceil_div(ceil_div(k, product.splits), step) * step;
   if (k > 0) product.splits = static_cast<int>(ceil_div(k, product.depth));
   const auto launch_all = [&] {
     constexpr long long kMostZ = 65535;
-    for (long long z = 0; z < batches * product.splits; z += kMostZ) {
+    const long long all = batches * product.splits;
+    for (long long z = 0; z < all; z += kMostZ) {
       product.first = z;
-      const long long now = batches * product.splits - z < kMostZ ? batches * product.splits - z : kMostZ;
-      run(op, context, kernel, dim3(static_cast<unsigned>(tiles), 1, static_cast<unsigned>(now)),
-          dim3(static_cast<unsigned>(threads)), shared_bytes, a, b, out, product);
+      const long long now = all - z < kMostZ ? all - z : kMostZ;
+      launch_one(dim3(static_cast<unsigned>(tiles), 1, static_cast<unsigned>(now)), product);
     }
   };
   if (product.splits == 1) return launch_all();
@@ -188,6 +217,18 @@ void run_tiles(const char* op, Context& context, void (*kernel)(A, B, Output<T>,
   launch_all();
   product.first = 0;
   run(op, context, sum_parts<T>, dim3(blocks_for(m * n * batches, kSumThreads)), dim3(kSumThreads), 0, product, out);
+}
+
+// Launches `kernel`, which computes tiles of tile_m x tile_n by steps of tile_k, over all of C.
+template <class T, class A, class B>
+void run_tiles(const char* op, Context& context, void (*kernel)(A, B, Output<T>, Product<T>), int threads,
+               size_t shared_bytes, int tile_m, int tile_n, int tile_k, long long least_depth, const A& a, const B& b,
+               Output<T> out, long long m, long long n, long long k, long long batches) {
+  out.quads = quads_of(out, n);
+  run_parts<T>(op, context, ceil_div(m, tile_m) * ceil_div(n, tile_n), least_depth, tile_k, out, m, n, k, batches,
+               [&](dim3 grid, const Product<T>& product) {
+                 run(op, context, kernel, grid, dim3(static_cast<unsigned>(threads)), shared_bytes, a, b, out, product);
+               });
 }
 
 }  // namespace dc::cuda

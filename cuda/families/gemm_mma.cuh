@@ -29,7 +29,7 @@ struct MmaTile {
 };
 using NarrowMma = MmaTile<64, 64, 2, 2, 3>;
 using WideMma = MmaTile<128, 128, 2, 2, 2>;
-using TallMma = MmaTile<128, 64, 2, 2, 3>;
+using TallMma = MmaTile<128, 64, 2, 2, 2>;
 // The larger tile of each precision: what the compiler fits into registers.
 template <Precision kPrecision>
 using LargerMma = std::conditional_t<kPrecision == Precision::high, TallMma, WideMma>;
@@ -147,35 +147,45 @@ struct MmaShared {
   TilePlace place;  // for the end: the main loop needs the registers
 };
 
-// Results from shared memory to C, four neighbours at a time: few instructions, and whole sectors.
+// Results from shared memory to C, four neighbours at a time where they are aligned, else one by one along the
+// direction in which C is contiguous: few instructions, and whole sectors.
 template <class Tile>
 DC_DEVICE void write_results(const float (&results)[Tile::kM][Tile::kN], const Output<float>& out, long long m,
                              long long n, long long m0, long long n0) {
-  constexpr int kAcross = Tile::kN / 4, kRows = Tile::kThreads / kAcross;
-  const int row0 = static_cast<int>(thread_index().x) / kAcross, c = static_cast<int>(thread_index().x) % kAcross * 4;
-  const int rows = left_of(m, m0, Tile::kM), columns = left_of(n, n0 + c, 4);
-  float bias[4];
-  DC_UNROLL
-  for (int u = 0; u < 4; ++u) bias[u] = out.bias && u < columns ? out.bias[n0 + c + u] : 0.0f;
-  for (int row = row0; row < rows && columns > 0; row += kRows) {
-    const float4 f = load<float4>(&results[row][c ^ (row & 3) << 3]);
-    float v[4] = {f.x, f.y, f.z, f.w};
-    float* at = out.row(m0 + row) + (n0 + c) * out.column_step;
-    if (out.quads) {
+  const int tid = static_cast<int>(thread_index().x);
+  const int rows = left_of(m, m0, Tile::kM), columns = left_of(n, n0, Tile::kN);
+  if (out.quads) {
+    constexpr int kAcross = Tile::kN / 4, kRows = Tile::kThreads / kAcross;
+    const int c = tid % kAcross * 4;
+    for (int row = tid / kAcross; row < rows && c < columns; row += kRows) {
+      float v[4];
+      load4(&results[row][c ^ (row & 3) << 3], v);
+      float* at = out.row(m0 + row) + n0 + c;
       if (out.accumulate) {
-        const float4 before = load<float4>(at);
-        v[0] += before.x, v[1] += before.y, v[2] += before.z, v[3] += before.w;
+        float before[4];
+        load4(at, before);
+        DC_UNROLL
+        for (int u = 0; u < 4; ++u) v[u] += before[u];
+      }
+      if (out.bias) {
+        DC_UNROLL
+        for (int u = 0; u < 4; ++u) v[u] += out.bias[n0 + c + u];
       }
       DC_UNROLL
-      for (int u = 0; u < 4; ++u) v[u] = activate(v[u] + bias[u], out.activation);
-      store(at, float4{v[0], v[1], v[2], v[3]});
-    } else {
-      DC_UNROLL
-      for (int u = 0; u < 4; ++u)
-        if (u < columns) {
-          float* one = at + u * out.column_step;
-          *one = activate(v[u] + (out.accumulate ? *one : 0.0f) + bias[u], out.activation);
-        }
+      for (int u = 0; u < 4; ++u) v[u] = activate(v[u], out.activation);
+      store4(at, v);
+    }
+  } else {
+    const bool down = out.columns == 0 && out.row_step == 1;
+    const int length = down ? rows : columns;
+    for (int e = tid; e < rows * columns; e += Tile::kThreads) {
+      const int major = e / length, minor = e - major * length;
+      const int row = down ? minor : major, c = down ? major : minor;
+      float* at = out.row(m0 + row) + (n0 + c) * out.column_step;
+      float v = results[row][c ^ (row & 3) << 3];
+      if (out.accumulate) v += *at;
+      if (out.bias) v += out.bias[n0 + c];
+      *at = activate(v, out.activation);
     }
   }
 }

@@ -17,15 +17,6 @@ using SmallTile = SimtTile<32, 32, 16, 4, 4>;
 using MediumTile = SimtTile<64, 64, 16, 4, 4>;
 using LargeTile = SimtTile<128, 128, 8, 8, 8>;
 
-DC_DEVICE void load4(const float* p, float (&v)[4]) {
-  const float4 f = load<float4>(p);
-  v[0] = f.x, v[1] = f.y, v[2] = f.z, v[3] = f.w;
-}
-DC_DEVICE void load4(const double* p, double (&v)[4]) {
-  const double2 f = load<double2>(p), g = load<double2>(p + 2);
-  v[0] = f.x, v[1] = f.y, v[2] = g.x, v[3] = g.y;
-}
-
 // The part of one operand's tile that a thread carries: kCount elements, along p or along the outer index.
 template <class T, class Operand, int kOuter, int kK, int kThreads>
 struct Carried {
@@ -142,26 +133,29 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(Tile::kThreads, Tile::kMinBlocks)
     buffer ^= 1;
   }
 
-  out.select(place.batch);
-  T* part = product.partial + (place.batch * product.splits + place.split) * product.m * product.n;
+  if (product.splits > 1)
+    out = part_output(product, place);
+  else
+    out.select(place.batch);
   DC_UNROLL
   for (int i = 0; i < Tile::kTm; ++i) {
     const long long row = place.m0 + i / 4 * kStepM + ty * 4 + i % 4;
     if (row < product.m) {
-      T* at = product.splits > 1 ? part + row * product.n : out.row(row);
+      T* at = out.row(row);
       DC_UNROLL
-      for (int j = 0; j < Tile::kTn; ++j) {
-        const long long column = place.n0 + j / 4 * kStepN + tx * 4 + j % 4;
-        if (column < product.n) {
-          if (product.splits > 1)
-            at[column] = sums[i][j];
-          else
-            out.put(at, column, sums[i][j]);
+      for (int g = 0; g < kGroupsN; ++g) {
+        const long long column = place.n0 + g * kStepN + tx * 4;
+        if (out.quads && column < product.n) {
+          out.put4(at, column, &sums[i][4 * g]);
+        } else {
+          DC_UNROLL
+          for (int j = 0; j < 4; ++j)
+            if (column + j < product.n) out.put(at, column + j, sums[i][4 * g + j]);
         }
       }
     }
   }
-  if (product.splits == 1 && out.unfinished())
+  if (out.unfinished())
     activate_tile(out, place.m0, place.n0,
                   static_cast<int>(product.m - place.m0 < Tile::kM ? product.m - place.m0 : Tile::kM),
                   static_cast<int>(product.n - place.n0 < Tile::kN ? product.n - place.n0 : Tile::kN), Tile::kThreads);

@@ -1,7 +1,9 @@
 // C[i, j] (+)= sum_p A[i, p] B[p, j], then bias[j] and an activation, any strides and batches.
-// Tensor cores for float32 (gemm_mma.cuh) where the product fills them; the rest and doubles: gemm_simt.cuh.
+// Tensor cores for float32 (gemm_mma.cuh) where the product fills them; few rows or columns: gemm_few.cuh; the rest and
+// doubles: gemm_simt.cuh.
 // Packed B is B^T as plain rows, so that loads run along p whatever the layout was.
 #include "families/families.h"
+#include "families/gemm_few.cuh"
 #include "families/gemm_mma.cuh"
 #include "families/gemm_simt.cuh"
 #include "families/matmul.h"
@@ -55,6 +57,7 @@ void product(const char* op, Precision precision, const MatmulShape& s, const fl
              const float* bias, float* c, Context& context) {
   if (s.batch == 0 || s.m == 0 || s.n == 0) return;
   const Operands<float> o(s, a, b, bias, c);
+  if (few_pays(s.m, s.n, s.k)) return few(op, context, o.a, o.b, o.out, s.m, s.n, s.k, s.batch);
   const bool a_along = s.a_col == 1, b_along = s.b_row == 1, both_across = !a_along && b_along;
   if (!mma_pays(precision, s.m, s.n, s.k, s.batch) || (both_across && bias))
     return simt<true>(op, context, o.a, o.b, o.out, s.m, s.n, s.k, s.batch);
@@ -77,6 +80,7 @@ void product(const char* op, Precision, const MatmulShape& s, const double* a, c
              double* c, Context& context) {
   if (s.batch == 0 || s.m == 0 || s.n == 0) return;
   const Operands<double> o(s, a, b, bias, c);
+  if (few_pays(s.m, s.n, s.k)) return few(op, context, o.a, o.b, o.out, s.m, s.n, s.k, s.batch);
   simt<true>(op, context, o.a, o.b, o.out, s.m, s.n, s.k, s.batch);
 }
 
