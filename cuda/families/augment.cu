@@ -40,8 +40,7 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(256, 1) draw_kernel(AugmentShape s, const int64_
     const double angle = both_ways(one.word[3]) * static_cast<double>(s.rotate);
     const double factor = 1.0 / (1.0 + both_ways(two.word[0]) * static_cast<double>(s.scale));
     const double shear = both_ways(two.word[1]) * static_cast<double>(s.shear);
-    const double turns = angle * 0.15915494309189535;
-    const Turn<double> at = turn(turns - ::floor(turns));
+    const Turn<double> at = turn_by_angle(angle);
     const double cosine = at.cosine * factor, sine = at.sine * factor;
     r.a = cosine, r.b = sine;
     r.c = shear * cosine - sine, r.d = shear * sine + cosine;

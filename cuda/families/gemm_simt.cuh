@@ -89,7 +89,7 @@ struct SimtShared {
 };
 
 template <class T, class Tile, class A, class B>
-DC_KERNEL void DC_LAUNCH_BOUNDS(Tile::kThreads, Tile::kMinBlocks)
+DC_KERNEL void DC_LAUNCH_BOUNDS(Tile::kThreads, sizeof(T) == sizeof(float) ? Tile::kMinBlocks : 1)
     simt_product(A a, B b, Output<T> out, Product<T> product) {
   constexpr int kGroupsM = Tile::kTm / 4, kGroupsN = Tile::kTn / 4;
   constexpr int kStepM = Tile::kM / kGroupsM, kStepN = Tile::kN / kGroupsN;

@@ -27,9 +27,9 @@ DC_DEVICE Turn<float> turn(float u) {
   const float a = quadrant & 1 ? s : c, b = quadrant & 1 ? c : s;
   return {(quadrant + 1) & 2 ? -a : a, quadrant & 2 ? -b : b};
 }
-DC_DEVICE Turn<double> turn(double u) {
-  const double quarters = u * 4.0, whole = ::rint(quarters);
-  const double x = (quarters - whole) * 1.57079632679489661923, z = x * x;
+// x in [-pi / 4, pi / 4] beyond `quadrant` quarter turns.
+DC_DEVICE Turn<double> beyond_quarters(double x, int quadrant) {
+  const double z = x * x;
   double s = 0, c = 0;
   DC_UNROLL
   for (int k = 8; k >= 1; --k) {  // z^k / (2k + 1)! and z^k / (2k)!, nested
@@ -38,9 +38,19 @@ DC_DEVICE Turn<double> turn(double u) {
   }
   s = ::fma(s, x, x);
   c = c + 1.0;
-  const int quadrant = static_cast<int>(whole);
   const double a = quadrant & 1 ? s : c, b = quadrant & 1 ? c : s;
   return {(quadrant + 1) & 2 ? -a : a, quadrant & 2 ? -b : b};
+}
+DC_DEVICE Turn<double> turn(double u) {
+  const double quarters = u * 4.0, whole = ::rint(quarters);
+  return beyond_quarters((quarters - whole) * 1.57079632679489661923, static_cast<int>(whole));
+}
+// cos and sin of an angle of a few turns, in radians.
+DC_DEVICE Turn<double> turn_by_angle(double angle) {
+  const double whole = ::rint(angle * 0.63661977236758134308);
+  double x = ::fma(-whole, 1.57079632679489655800, angle);
+  x = ::fma(-whole, 6.12323399573676603587e-17, x);
+  return beyond_quarters(x, static_cast<int>(whole));
 }
 
 }  // namespace dc::cuda
