@@ -1,11 +1,14 @@
 // Convolution, NHWC: kernels/conv.h has the formula. Products of matrices that are never stored (conv_windows.cuh):
 //   forward       y[pixel, k]   = sum over terms (r, s, c) of windows of x, and w as it lies
 //   grad_input    gx[pixel, c]  = sum over terms (r, s, k) of windows of gy, and w turned to (c, r, s, k). With a
-//   stride,
-//                 pixels whose rows and columns leave the same rest see the same taps: one product for each rest
+//                 stride, pixels whose places leave the same rest see the same taps: one product for each rest
 //   grad_weight   gw[k, term]   = sum over pixels of gy and windows of x, in parts that are added in their order
 // Groups are batches. One tap, stride 1: products of plain matrices. One channel per group: conv_depthwise.cuh.
 // The precision is `accurate` until tf32 has been measured on a GPU (precision.h).
+#include <algorithm>
+#include <initializer_list>
+#include <numeric>
+
 #include "core/error.h"
 #include "families/conv_depthwise.cuh"
 #include "families/conv_feed.cuh"
@@ -26,6 +29,8 @@ bool pointwise(const Conv2dShape& s) {
 }
 bool depthwise(const Conv2dShape& s) { return s.c == s.groups && s.groups > 1; }
 
+int narrow(int64_t size) { return static_cast<int>(size); }
+
 // Coordinates are numbers of 32 bits in the kernels.
 void check_sizes(const char* op, const Conv2dShape& s) {
   constexpr int64_t kMost = int64_t{1} << 29;
@@ -33,8 +38,6 @@ void check_sizes(const char* op, const Conv2dShape& s) {
                              s.s * s.dilation_w, s.c, s.k})
     DC_CHECK(size < kMost, ShapeError, op, ": a device takes sizes below ", kMost, ", got ", size);
 }
-
-int narrow(int64_t size) { return static_cast<int>(size); }
 
 template <class T>
 Windows<T> windows_of_input(const Conv2dShape& s, const T* x) {
@@ -49,6 +52,88 @@ Windows<T> windows_of_input(const Conv2dShape& s, const T* x) {
   v.tap_h = narrow(s.dilation_h), v.tap_w = narrow(s.dilation_w);
   v.batch_step = s.c / s.groups;
   return v;
+}
+
+Depthwise depthwise_shape(const Conv2dShape& s, bool backwards) {
+  Depthwise d{};
+  d.n = s.n, d.c = s.c, d.k = s.k;
+  d.h = narrow(s.h), d.w = narrow(s.w), d.p = narrow(s.p), d.q = narrow(s.q), d.r = narrow(s.r), d.s = narrow(s.s);
+  d.stride_h = narrow(s.stride_h), d.stride_w = narrow(s.stride_w);
+  d.pad_h = narrow(s.pad_top), d.pad_w = narrow(s.pad_left);
+  d.dilation_h = narrow(s.dilation_h), d.dilation_w = narrow(s.dilation_w);
+  d.each = narrow(s.k / s.groups);
+  d.step_h = narrow(s.stride_h / std::gcd(s.stride_h, s.dilation_h));
+  d.step_w = narrow(s.stride_w / std::gcd(s.stride_w, s.dilation_w));
+  d.activation = backwards ? Activation::none : s.activation;
+  return d;
+}
+
+// Whether threads may take four channels each.
+template <class T>
+bool four_channels(const Conv2dShape& s, std::initializer_list<const T*> operands) {
+  bool four = sizeof(T) == sizeof(float) && s.c == s.k && multiple_of_4(s.c);
+  for (const T* p : operands) four = four && wide_address(p);
+  return four;
+}
+
+template <class T>
+void depthwise_turn(const char* op, Context& context, const Conv2dShape& s, const T* w, T* turned) {
+  run(op, context, turn_depthwise<T>, dim3(blocks_for(s.k * s.r * s.s, kDepthwiseThreads)), dim3(kDepthwiseThreads), 0,
+      w, turned, s.k, s.r * s.s);
+}
+
+template <class T>
+void depthwise_y(const char* op, Context& context, const Conv2dShape& s, const T* x, const T* w, const T* bias, T* y) {
+  const Scratch turned(op, context, static_cast<size_t>(s.k * s.r * s.s) * sizeof(T));
+  depthwise_turn(op, context, s, w, turned.template as<T>());
+  const Depthwise d = depthwise_shape(s, false);
+  const auto with = [&](auto kernel, int wide) {
+    const int64_t items = s.n * s.p * ceil_div(s.q, kPixels) * (s.k / wide);
+    run(op, context, kernel, dim3(blocks_for(items, kDepthwiseThreads)), dim3(kDepthwiseThreads), 0, d, x,
+        turned.template as<const T>(), bias, y);
+  };
+  if constexpr (sizeof(T) == sizeof(float))
+    if (four_channels<T>(s, {x, bias, y})) return with(depthwise_forward<T, 4>, 4);
+  with(depthwise_forward<T, 1>, 1);
+}
+
+template <class T>
+void depthwise_gx(const char* op, Context& context, const Conv2dShape& s, const T* gy, const T* w, T* gx) {
+  const Scratch turned(op, context, static_cast<size_t>(s.k * s.r * s.s + 1) * sizeof(T));
+  if (s.k > 0) depthwise_turn(op, context, s, w, turned.template as<T>());
+  const Depthwise d = depthwise_shape(s, true);
+  const auto with = [&](auto kernel, int wide) {
+    const int64_t items = s.n * s.h * s.stride_w * ceil_div(ceil_div(s.w, s.stride_w), kPixels) * (s.c / wide);
+    run(op, context, kernel, dim3(blocks_for(items, kDepthwiseThreads)), dim3(kDepthwiseThreads), 0, d, gy,
+        turned.template as<const T>(), gx);
+  };
+  if constexpr (sizeof(T) == sizeof(float))
+    if (four_channels<T>(s, {gy, gx})) return with(depthwise_grad_input<T, 4>, 4);
+  with(depthwise_grad_input<T, 1>, 1);
+}
+
+template <class T>
+void depthwise_gw(const char* op, Context& context, const Conv2dShape& s, const T* x, const T* gy,
+                  const Output<T>& out) {
+  const int64_t taps = s.r * s.s, pixels = s.n * s.p * s.q;
+  const auto with = [&](auto kernel, int wide) {
+    int lanes = 32;
+    while (lanes > 4 && lanes / 2 * wide >= s.k) lanes /= 2;
+    const int64_t blocks = ceil_div(s.k, lanes * wide) * ceil_div(taps, kTaps);
+    constexpr int64_t kBlocks = 1056, kMost = 256, kLeast = 16;  // kLeast: pixels of a thread
+    Product<T> sizes{s.k, taps, pixels, 1, 0, 0, nullptr, 0};
+    const int64_t wanted = std::min(std::min(kBlocks / blocks, kMost), pixels * lanes / (kLeast * kDepthwiseThreads));
+    sizes.depth = std::max<int64_t>(1, ceil_div(pixels, std::max<int64_t>(1, wanted)));
+    sizes.splits = narrow(std::max<int64_t>(1, ceil_div(pixels, sizes.depth)));
+    const Scratch parts(op, context, static_cast<size_t>(s.k * taps * sizes.splits) * sizeof(T));
+    sizes.partial = parts.template as<T>();
+    run(op, context, kernel, dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(sizes.splits)),
+        dim3(kDepthwiseThreads), 0, depthwise_shape(s, true), x, gy, sizes, lanes);
+    run_sum(op, context, sizes, out);
+  };
+  if constexpr (sizeof(T) == sizeof(float))
+    if (four_channels<T>(s, {x, gy})) return with(depthwise_grad_weight<T, 4>, 4);
+  with(depthwise_grad_weight<T, 1>, 1);
 }
 
 // out[pixel, j] = sum over terms of windows and b[j, term]; and out[j, term] = sum over pixels of a and windows.
@@ -83,9 +168,7 @@ void forward(const Conv2dShape& s, const T* x, const T* w, const T* bias, T* y, 
     return product(op, conv_precision, g, x, w, bias, y, context);
   }
   check_sizes(op, s);
-  if (depthwise(s))
-    return run(op, context, depthwise_forward<T>, dim3(blocks_for(pixels * s.k, kDepthwiseThreads)),
-               dim3(kDepthwiseThreads), 0, s, x, w, bias, y);
+  if (depthwise(s)) return depthwise_y(op, context, s, x, w, bias, y);
   const MatrixOperand<T> b{w, kg, terms, 1, kg * terms};
   const Output<T> out{y, s.k, 1, kg, bias, kg, s.activation, false, 0, 0, 0, 0, false};
   sum_terms(op, context, windows_of_input(s, x), b, out, terms, s.groups);
@@ -171,9 +254,7 @@ void grad_input(const Conv2dShape& s, const T* gy, const T* w, T* gx, Context& c
     return product(op, conv_precision, g, gy, w, static_cast<const T*>(nullptr), gx, context);
   }
   check_sizes(op, s);
-  if (depthwise(s))
-    return run(op, context, depthwise_grad_input<T>, dim3(blocks_for(s.n * s.h * s.w * s.c, kDepthwiseThreads)),
-               dim3(kDepthwiseThreads), 0, s, gy, w, gx);
+  if (depthwise(s)) return depthwise_gx(op, context, s, gy, w, gx);
   const Scratch turned(op, context, static_cast<size_t>(s.k * s.r * s.s * cg + 1) * sizeof(T));
   const TapOrder rows{s.r, Taps(0, s.h, s.r, s.stride_h, s.pad_top, s.dilation_h).step};
   const TapOrder columns{s.s, Taps(0, s.w, s.s, s.stride_w, s.pad_left, s.dilation_w).step};
@@ -211,19 +292,7 @@ void grad_weight(const Conv2dShape& s, const T* x, const T* gy, T* gw, Context& 
   }
   check_sizes(op, s);
   const Output<T> out{gw, terms, 1, kg * terms, nullptr, 0, Activation::none, false, 0, 0, 0, 0, false};
-  if (depthwise(s)) {
-    const int64_t taps = s.r * s.s, blocks = ceil_div(s.k, 32) * ceil_div(taps, kTaps);
-    Product<T> sizes{s.k, taps, pixels, 1, 0, 0, nullptr, 0};
-    sizes.splits = parts_of(blocks / 4 + 1, pixels, 64);
-    sizes.depth = ceil_div(pixels, sizes.splits);
-    const Scratch parts(op, context, static_cast<size_t>(s.k * taps * sizes.splits) * sizeof(T));
-    sizes.partial = parts.template as<T>();
-    run(op, context, depthwise_grad_weight<T>,
-        dim3(static_cast<unsigned>(ceil_div(s.k, 32)), static_cast<unsigned>(ceil_div(taps, kTaps)),
-             static_cast<unsigned>(sizes.splits)),
-        dim3(32, kSideRows), 0, s, x, gy, sizes);
-    return run(op, context, sum_parts<T>, dim3(blocks_for(s.k * taps, kSumThreads)), dim3(kSumThreads), 0, sizes, out);
-  }
+  if (depthwise(s)) return depthwise_gw(op, context, s, x, gy, out);
   const MatrixOperand<T> a{gy, kg, 1, s.k, kg};
   sum_pixels(op, context, a, windows_of_input(s, x), out, terms, s.groups);
 }

@@ -156,22 +156,33 @@ DC_DEVICE Output<T> part_output(const Product<T>& product, const TilePlace& plac
 
 constexpr int kSumThreads = 128;
 
-// C from the parts, added in their order.
+// C from the parts, added in their order; `lanes` of 32: each lane adds every 32nd part, and the lanes are added.
 template <class T>
-DC_KERNEL void DC_LAUNCH_BOUNDS(kSumThreads, 4) sum_parts(Product<T> product, Output<T> out) {
+DC_KERNEL void DC_LAUNCH_BOUNDS(kSumThreads, 4) sum_parts(Product<T> product, Output<T> out, int lanes) {
   const long long size = product.m * product.n, all = size * product.batches;
-  const long long step = static_cast<long long>(grid_size().x) * kSumThreads;
-  for (long long e = static_cast<long long>(block_index().x) * kSumThreads + thread_index().x; e < all; e += step) {
+  const long long thread = static_cast<long long>(block_index().x) * kSumThreads + thread_index().x;
+  const long long step = static_cast<long long>(grid_size().x) * kSumThreads / lanes;
+  const int lane_of_sum = static_cast<int>(thread % lanes);
+  for (long long e = thread / lanes; e < all; e += step) {
     long long batch, within, i, j;
     divide(e, size, &batch, &within);
     divide(within, product.n, &i, &j);
     const T* part = product.partial + batch * product.splits * size + within;
-    T sum = part[0];
-    for (int s = 1; s < product.splits; ++s) sum += part[s * size];
+    T sum = part[lane_of_sum * size];
+    for (int s = lane_of_sum + lanes; s < product.splits; s += lanes) sum += part[s * size];
+    for (int distance = lanes / 2; distance > 0; distance /= 2) sum += shuffle_xor(kFullMask, sum, distance);
     Output<T> o = out;
     o.select(batch);
-    o.finish(i, j, sum);
+    if (lane_of_sum == 0) o.finish(i, j, sum);
   }
+}
+
+template <class T>
+void run_sum(const char* op, Context& context, const Product<T>& product, const Output<T>& out) {
+  const long long size = product.m * product.n * product.batches;
+  const int lanes = product.splits >= 32 && size <= 1 << 14 ? 32 : 1;
+  run(op, context, sum_parts<T>, dim3(blocks_for(size * lanes, kSumThreads)), dim3(kSumThreads), 0, product, out,
+      lanes);
 }
 
 inline long long ceil_div(long long a, long long b) { return (a + b - 1) / b; }
@@ -216,7 +227,7 @@ void run_parts(const char* op, Context& context, long long tiles, long long leas
   product.partial = parts.template as<T>();
   launch_all();
   product.first = 0;
-  run(op, context, sum_parts<T>, dim3(blocks_for(m * n * batches, kSumThreads)), dim3(kSumThreads), 0, product, out);
+  run_sum(op, context, product, out);
 }
 
 // Launches `kernel`, which computes tiles of tile_m x tile_n by steps of tile_k, over all of C.
