@@ -4,6 +4,7 @@
 //                 stride, pixels whose places leave the same rest see the same taps: one product for each rest
 //   grad_weight   gw[k, term]   = sum over pixels of gy and windows of x, in parts that are added in their order
 // Groups are batches. One tap, stride 1: products of plain matrices. One channel per group: conv_depthwise.cuh.
+// One or three input channels, forward: conv_thin.cuh.
 // The precision is `accurate` until tf32 has been measured on a GPU (precision.h).
 #include <algorithm>
 #include <initializer_list>
@@ -12,6 +13,7 @@
 #include "core/error.h"
 #include "families/conv_depthwise.cuh"
 #include "families/conv_feed.cuh"
+#include "families/conv_thin.cuh"
 #include "families/conv_windows.cuh"
 #include "families/families.h"
 #include "families/gemm_mma.cuh"
@@ -171,6 +173,9 @@ void forward(const Conv2dShape& s, const T* x, const T* w, const T* bias, T* y, 
   if (depthwise(s)) return depthwise_y(op, context, s, x, w, bias, y);
   const MatrixOperand<T> b{w, kg, terms, 1, kg * terms};
   const Output<T> out{y, s.k, 1, kg, bias, kg, s.activation, false, 0, 0, 0, 0, false};
+  if constexpr (sizeof(T) == sizeof(float))
+    if (thin_pays(pixels, s.k, terms, s.c, s.groups))
+      return thin(op, context, windows_of_input(s, x), w, out, narrow(terms), narrow(s.k));
   sum_terms(op, context, windows_of_input(s, x), b, out, terms, s.groups);
 }
 

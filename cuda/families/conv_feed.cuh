@@ -11,13 +11,6 @@ inline bool wide_windows(const Windows<float>& w) {
   return wide_address(w.image) && multiple_of_4(w.channels) && multiple_of_4(w.pitch) && multiple_of_4(w.batch_step);
 }
 
-// One access each.
-DC_DEVICE void keep(Windows<float>::Pixel* to, const Windows<float>::Pixel& p) { store(to, p); }
-DC_DEVICE Windows<float>::Pixel kept(const Windows<float>::Pixel* p) {
-  const uint4 v = load<uint4>(p);
-  return {static_cast<int>(v.x), static_cast<int>(v.y), static_cast<long long>(v.w) << 32 | v.z};
-}
-
 // Summed over terms: the pixels of a tile stay, a thread's term moves on.
 struct TermTiles {
   Windows<float> windows;

@@ -47,6 +47,13 @@ struct Windows {
   DC_DEVICE T get(const Pixel& p, const Term& t) const { return inside(p, t) ? image[p.at + t.at] : T(0); }
 };
 
+// Pixels in shared memory, one access each.
+DC_DEVICE void keep(Windows<float>::Pixel* to, const Windows<float>::Pixel& p) { store(to, p); }
+DC_DEVICE Windows<float>::Pixel kept(const Windows<float>::Pixel* p) {
+  const uint4 v = load<uint4>(p);
+  return {static_cast<int>(v.x), static_cast<int>(v.y), static_cast<long long>(v.w) << 32 | v.z};
+}
+
 // The two sides on which windows stand in a product: summed over terms, and summed over pixels.
 template <class T>
 struct WindowsByTerm : Windows<T> {

@@ -9,7 +9,7 @@
 // Terms t, t + 4, t + 8, t + 12 of a step take the places 2t, 2t + 1, 2t + 8, 2t + 9 of the instruction's 16, in both
 // operands alike: so four numbers of float32 come by one ldmatrix. Bound: tensor cores.
 #pragma once
-#include <type_traits>
+#include <algorithm>
 
 #include "families/gemm_feed.cuh"
 #include "families/precision.h"
@@ -30,9 +30,9 @@ struct MmaTile {
 using NarrowMma = MmaTile<64, 64, 2, 2, 3>;
 using WideMma = MmaTile<128, 128, 2, 2, 2>;
 using TallMma = MmaTile<128, 64, 2, 2, 2>;
-// The larger tile of each precision: what the compiler fits into registers.
+// Two planes in the widest tile do not fit into the registers as the compiler orders them.
 template <Precision kPrecision>
-using LargerMma = std::conditional_t<kPrecision == Precision::high, TallMma, WideMma>;
+constexpr bool kWideFits = kPrecision != Precision::high;
 
 constexpr int planes_of(Precision p) { return p == Precision::accurate ? 3 : p == Precision::high ? 2 : 1; }
 
@@ -290,11 +290,12 @@ void mma_at(const char* op, Context& context, const A& a, const B& b, const Outp
     run_tiles<float>(op, context, mma_product<kPrecision, Tile, A, B>, Tile::kThreads, sizeof(Shared), Tile::kM,
                      Tile::kN, kStep, kLeastDepth, a, b, out, m, n, k, batches);
   };
-  using Larger = LargerMma<kPrecision>;
-  if (mma_time<Larger>(1.0, m, n, k, batches) <= mma_time<NarrowMma>(0.7, m, n, k, batches))
-    with(Larger{});
-  else
-    with(NarrowMma{});
+  // Smaller tiles split operands more often for each product.
+  const double narrow = mma_time<NarrowMma>(0.7, m, n, k, batches), tall = mma_time<TallMma>(0.85, m, n, k, batches);
+  if constexpr (kWideFits<kPrecision>)
+    if (mma_time<WideMma>(1.0, m, n, k, batches) <= std::min(narrow, tall)) return with(WideMma{});
+  if (tall <= narrow) return with(TallMma{});
+  with(NarrowMma{});
 }
 
 // Whether the tensor cores are worth their larger tiles, and allowed.
