@@ -6,6 +6,8 @@
 #include "core/parallel.h"
 #include "cpu/families.h"
 #include "cpu/walk.h"
+#include "kernels/by_type.h"
+#include "kernels/convert.h"
 
 namespace dc::DC_ISA {
 
@@ -63,31 +65,7 @@ static void copy_typed(const Nd& nd, const void* xv, void* yv, Context& context)
 }
 
 static void copy(int itemsize, const Nd& nd, const void* x, void* y, Context& context) {
-  switch (itemsize) {
-    case 1:
-      return copy_typed<uint8_t>(nd, x, y, context);
-    case 4:
-      return copy_typed<uint32_t>(nd, x, y, context);
-    default:
-      return copy_typed<uint64_t>(nd, x, y, context);
-  }
-}
-
-// Floats outside the range of an integer type saturate, NaN gives 0: the plain conversion is undefined there.
-template <class From, class To>
-static DC_INLINE To convert(From v) {
-  constexpr bool from_float = static_cast<From>(0.5) != From(0);
-  constexpr bool to_float = static_cast<To>(0.5) != To(0);
-  if constexpr (from_float && !to_float) {
-    constexpr To lowest = static_cast<To>(-1) < To(0) ? static_cast<To>(uint64_t{1} << (8 * sizeof(To) - 1)) : To(0);
-    constexpr To highest = static_cast<To>(~lowest);
-    if (v != v) return To(0);
-    if (static_cast<double>(v) <= static_cast<double>(lowest)) return lowest;
-    if (static_cast<double>(v) >= static_cast<double>(highest)) return highest;
-    return static_cast<To>(v);
-  } else {
-    return static_cast<To>(v);
-  }
+  by_itemsize(itemsize, [&]<class T>(T) { copy_typed<T>(nd, x, y, context); });
 }
 
 template <class From, class To, bool kToBool>
@@ -108,37 +86,11 @@ static void cast_typed(const Nd& nd, const void* xv, void* yv, Context& context)
   });
 }
 
-template <class From>
-static void cast_from(ElementTag to, const Nd& nd, const void* x, void* y, Context& context) {
-  switch (to) {
-    case ElementTag::float32:
-      return cast_typed<From, float, false>(nd, x, y, context);
-    case ElementTag::float64:
-      return cast_typed<From, double, false>(nd, x, y, context);
-    case ElementTag::int32:
-      return cast_typed<From, int32_t, false>(nd, x, y, context);
-    case ElementTag::int64:
-      return cast_typed<From, int64_t, false>(nd, x, y, context);
-    case ElementTag::uint8:
-      return cast_typed<From, uint8_t, false>(nd, x, y, context);
-    case ElementTag::boolean:
-      return cast_typed<From, uint8_t, true>(nd, x, y, context);
-  }
-}
-
 static void cast(ElementTag from, ElementTag to, const Nd& nd, const void* x, void* y, Context& context) {
-  switch (from) {
-    case ElementTag::float32:
-      return cast_from<float>(to, nd, x, y, context);
-    case ElementTag::float64:
-      return cast_from<double>(to, nd, x, y, context);
-    case ElementTag::int32:
-      return cast_from<int32_t>(to, nd, x, y, context);
-    case ElementTag::int64:
-      return cast_from<int64_t>(to, nd, x, y, context);
-    default:
-      return cast_from<uint8_t>(to, nd, x, y, context);
-  }
+  by_element(from, [&]<class From>(From) {
+    if (to == ElementTag::boolean) return cast_typed<From, uint8_t, true>(nd, x, y, context);
+    by_element(to, [&]<class To>(To) { cast_typed<From, To, false>(nd, x, y, context); });
+  });
 }
 
 template <class T>
@@ -152,14 +104,7 @@ static void fill_typed(int64_t n, const void* value, void* yv, Context& context)
 }
 
 static void fill(int itemsize, int64_t n, const void* value, void* y, Context& context) {
-  switch (itemsize) {
-    case 1:
-      return fill_typed<uint8_t>(n, value, y, context);
-    case 4:
-      return fill_typed<uint32_t>(n, value, y, context);
-    default:
-      return fill_typed<uint64_t>(n, value, y, context);
-  }
+  by_itemsize(itemsize, [&]<class T>(T) { fill_typed<T>(n, value, y, context); });
 }
 
 extern const MovementKernels movement = {copy, cast, fill};

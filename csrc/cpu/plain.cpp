@@ -3,6 +3,7 @@
 #include "core/parallel.h"
 #include "cpu/families.h"
 #include "cpu/walk.h"
+#include "kernels/by_type.h"
 
 namespace dc::DC_ISA {
 
@@ -18,11 +19,11 @@ static DC_INLINE void map2(const Nd& nd, const A* a, const A* b, Y* y, Context& 
   });
 }
 
-template <class T, class U>
+template <class T>
 static void integer_typed(BinaryOp op, const Nd& nd, const void* av, const void* bv, void* yv, Context& context) {
   const T *a = static_cast<const T*>(av), *b = static_cast<const T*>(bv);
   T* y = static_cast<T*>(yv);
-  // Arithmetic in the unsigned type U: wrapping is defined there.
+  using U = typename Wrapping<T>::Type;
   switch (op) {
     case BinaryOp::add:
       return map2(nd, a, b, y, context, [](T p, T q) { return static_cast<T>(U(p) + U(q)); });
@@ -39,14 +40,7 @@ static void integer_typed(BinaryOp op, const Nd& nd, const void* av, const void*
 
 static void integer_binary(BinaryOp op, ElementTag tag, const Nd& nd, const void* a, const void* b, void* y,
                            Context& context) {
-  switch (tag) {
-    case ElementTag::int32:
-      return integer_typed<int32_t, uint32_t>(op, nd, a, b, y, context);
-    case ElementTag::int64:
-      return integer_typed<int64_t, uint64_t>(op, nd, a, b, y, context);
-    default:
-      return integer_typed<uint8_t, uint32_t>(op, nd, a, b, y, context);
-  }
+  by_integer(tag, [&]<class T>(T) { integer_typed<T>(op, nd, a, b, y, context); });
 }
 
 template <class T>
@@ -70,18 +64,7 @@ static void compare_typed(CompareOp op, const Nd& nd, const void* av, const void
 
 static void compare(CompareOp op, ElementTag tag, const Nd& nd, const void* a, const void* b, uint8_t* y,
                     Context& context) {
-  switch (tag) {
-    case ElementTag::float32:
-      return compare_typed<float>(op, nd, a, b, y, context);
-    case ElementTag::float64:
-      return compare_typed<double>(op, nd, a, b, y, context);
-    case ElementTag::int32:
-      return compare_typed<int32_t>(op, nd, a, b, y, context);
-    case ElementTag::int64:
-      return compare_typed<int64_t>(op, nd, a, b, y, context);
-    default:
-      return compare_typed<uint8_t>(op, nd, a, b, y, context);
-  }
+  by_element(tag, [&]<class T>(T) { compare_typed<T>(op, nd, a, b, y, context); });
 }
 
 template <class T>
@@ -102,14 +85,7 @@ static void where_typed(const Nd& nd, const uint8_t* c, const void* av, const vo
 
 static void where(int itemsize, const Nd& nd, const uint8_t* c, const void* a, const void* b, void* y,
                   Context& context) {
-  switch (itemsize) {
-    case 1:
-      return where_typed<uint8_t>(nd, c, a, b, y, context);
-    case 4:
-      return where_typed<uint32_t>(nd, c, a, b, y, context);
-    default:
-      return where_typed<uint64_t>(nd, c, a, b, y, context);
-  }
+  by_itemsize(itemsize, [&]<class T>(T) { where_typed<T>(nd, c, a, b, y, context); });
 }
 
 // f(run of one result, its index): one result after the other, elements a stride of `inner` apart.
@@ -141,14 +117,7 @@ static void integer_reduce_typed(ReduceOp op, const ReduceShape& s, const void* 
 
 static void integer_reduce(ReduceOp op, ElementTag tag, const ReduceShape& s, const void* x, void* y,
                            Context& context) {
-  switch (tag) {
-    case ElementTag::int32:
-      return integer_reduce_typed<int32_t>(op, s, x, y, context);
-    case ElementTag::int64:
-      return integer_reduce_typed<int64_t>(op, s, x, y, context);
-    default:
-      return integer_reduce_typed<uint8_t>(op, s, x, y, context);
-  }
+  by_integer(tag, [&]<class T>(T) { integer_reduce_typed<T>(op, s, x, y, context); });
 }
 
 template <class T>
@@ -166,14 +135,7 @@ static void integer_arg_typed(bool largest, const ReduceShape& s, const void* xv
 
 static void integer_arg_extreme(bool largest, ElementTag tag, const ReduceShape& s, const void* x, int64_t* index,
                                 Context& context) {
-  switch (tag) {
-    case ElementTag::int32:
-      return integer_arg_typed<int32_t>(largest, s, x, index, context);
-    case ElementTag::int64:
-      return integer_arg_typed<int64_t>(largest, s, x, index, context);
-    default:
-      return integer_arg_typed<uint8_t>(largest, s, x, index, context);
-  }
+  by_integer(tag, [&]<class T>(T) { integer_arg_typed<T>(largest, s, x, index, context); });
 }
 
 extern const PlainKernels plain = {integer_binary, compare, where, integer_reduce, integer_arg_extreme};

@@ -14,7 +14,7 @@ namespace dc {
 
 struct SlabNormShape {
   int64_t slabs, rows, c, groups;
-  bool relu;
+  bool relu = false;
 };
 
 template <class T>

@@ -5,7 +5,10 @@
 #include <cstring>
 
 #include "families/families.h"
+#include "families/lane.cuh"
 #include "families/walk.cuh"
+#include "kernels/by_type.h"
+#include "kernels/convert.h"
 #include "kernels/movement.h"
 #include "runtime/run.h"
 
@@ -50,21 +53,6 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4) copy_transposed(Nd nd, const T* x, T* y,
     }
     sync_block();
   }
-}
-
-// Floats outside the range of an integer type saturate, NaN gives 0.
-template <class From, class To>
-DC_DEVICE To convert(From v) {
-  constexpr bool from_float = static_cast<From>(0.5) != From(0);
-  constexpr bool to_float = static_cast<To>(0.5) != To(0);
-  if constexpr (from_float && !to_float) {
-    constexpr To lowest = static_cast<To>(-1) < To(0) ? static_cast<To>(1ull << (8 * sizeof(To) - 1)) : To(0);
-    constexpr To highest = static_cast<To>(~lowest);
-    if (v != v) return To(0);
-    if (static_cast<double>(v) <= static_cast<double>(lowest)) return lowest;
-    if (static_cast<double>(v) >= static_cast<double>(highest)) return highest;
-  }
-  return static_cast<To>(v);
 }
 
 template <class From, class To, bool kToBool>
@@ -112,14 +100,7 @@ void copy_typed(const Nd& nd, const void* xv, void* yv, Context& context) {
 }
 
 void copy(int itemsize, const Nd& nd, const void* x, void* y, Context& context) {
-  switch (itemsize) {
-    case 1:
-      return copy_typed<uint8_t>(nd, x, y, context);
-    case 4:
-      return copy_typed<uint32_t>(nd, x, y, context);
-    default:
-      return copy_typed<uint64_t>(nd, x, y, context);
-  }
+  by_itemsize(itemsize, [&]<class T>(T) { copy_typed<T>(nd, x, y, context); });
 }
 
 template <class From, class To, bool kToBool>
@@ -128,37 +109,11 @@ void cast_typed(const Nd& nd, const void* x, void* y, Context& context) {
       static_cast<const From*>(x), static_cast<To*>(y));
 }
 
-template <class From>
-void cast_from(ElementTag to, const Nd& nd, const void* x, void* y, Context& context) {
-  switch (to) {
-    case ElementTag::float32:
-      return cast_typed<From, float, false>(nd, x, y, context);
-    case ElementTag::float64:
-      return cast_typed<From, double, false>(nd, x, y, context);
-    case ElementTag::int32:
-      return cast_typed<From, int32_t, false>(nd, x, y, context);
-    case ElementTag::int64:
-      return cast_typed<From, int64_t, false>(nd, x, y, context);
-    case ElementTag::uint8:
-      return cast_typed<From, uint8_t, false>(nd, x, y, context);
-    case ElementTag::boolean:
-      return cast_typed<From, uint8_t, true>(nd, x, y, context);
-  }
-}
-
 void cast(ElementTag from, ElementTag to, const Nd& nd, const void* x, void* y, Context& context) {
-  switch (from) {
-    case ElementTag::float32:
-      return cast_from<float>(to, nd, x, y, context);
-    case ElementTag::float64:
-      return cast_from<double>(to, nd, x, y, context);
-    case ElementTag::int32:
-      return cast_from<int32_t>(to, nd, x, y, context);
-    case ElementTag::int64:
-      return cast_from<int64_t>(to, nd, x, y, context);
-    default:
-      return cast_from<uint8_t>(to, nd, x, y, context);
-  }
+  by_element(from, [&]<class From>(From) {
+    if (to == ElementTag::boolean) return cast_typed<From, uint8_t, true>(nd, x, y, context);
+    by_element(to, [&]<class To>(To) { cast_typed<From, To, false>(nd, x, y, context); });
+  });
 }
 
 template <class T>
@@ -175,14 +130,7 @@ void fill_typed(int64_t n, const void* value, void* yv, Context& context) {
 }
 
 void fill(int itemsize, int64_t n, const void* value, void* y, Context& context) {
-  switch (itemsize) {
-    case 1:
-      return fill_typed<uint8_t>(n, value, y, context);
-    case 4:
-      return fill_typed<uint32_t>(n, value, y, context);
-    default:
-      return fill_typed<uint64_t>(n, value, y, context);
-  }
+  by_itemsize(itemsize, [&]<class T>(T) { fill_typed<T>(n, value, y, context); });
 }
 
 }  // namespace

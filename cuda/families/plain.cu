@@ -3,6 +3,7 @@
 #include "device/warp.cuh"
 #include "families/families.h"
 #include "families/walk.cuh"
+#include "kernels/by_type.h"
 #include "runtime/run.h"
 
 namespace dc::cuda {
@@ -11,9 +12,9 @@ namespace {
 
 constexpr int kThreads = 256, kWarps = kThreads / 32;
 
-// Arithmetic in the unsigned type U: wrapping is defined there.
-template <class T, class U>
+template <class T>
 DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4) integer_kernel(BinaryOp op, Nd nd, const T* a, const T* b, T* y) {
+  using U = typename Wrapping<T>::Type;
   for (long long i = first_index(kThreads); i < nd.size; i += grid_step(kThreads)) {
     const Offsets o = offsets_of<2>(nd, i);
     const T p = a[o.of[0]], q = b[o.of[1]];
@@ -99,22 +100,15 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4)
 
 dim3 grid_of(const Nd& nd) { return dim3(blocks_for(nd.size, kThreads)); }
 
-template <class T, class U>
+template <class T>
 void integer_typed(BinaryOp op, const Nd& nd, const void* a, const void* b, void* y, Context& context) {
-  run("integer arithmetic", context, integer_kernel<T, U>, grid_of(nd), dim3(kThreads), 0, op, nd,
+  run("integer arithmetic", context, integer_kernel<T>, grid_of(nd), dim3(kThreads), 0, op, nd,
       static_cast<const T*>(a), static_cast<const T*>(b), static_cast<T*>(y));
 }
 
 void integer_binary(BinaryOp op, ElementTag tag, const Nd& nd, const void* a, const void* b, void* y,
                     Context& context) {
-  switch (tag) {
-    case ElementTag::int32:
-      return integer_typed<int32_t, uint32_t>(op, nd, a, b, y, context);
-    case ElementTag::int64:
-      return integer_typed<int64_t, uint64_t>(op, nd, a, b, y, context);
-    default:
-      return integer_typed<uint8_t, uint32_t>(op, nd, a, b, y, context);
-  }
+  by_integer(tag, [&]<class T>(T) { integer_typed<T>(op, nd, a, b, y, context); });
 }
 
 template <class T>
@@ -124,18 +118,7 @@ void compare_typed(CompareOp op, const Nd& nd, const void* a, const void* b, uin
 }
 
 void compare(CompareOp op, ElementTag tag, const Nd& nd, const void* a, const void* b, uint8_t* y, Context& context) {
-  switch (tag) {
-    case ElementTag::float32:
-      return compare_typed<float>(op, nd, a, b, y, context);
-    case ElementTag::float64:
-      return compare_typed<double>(op, nd, a, b, y, context);
-    case ElementTag::int32:
-      return compare_typed<int32_t>(op, nd, a, b, y, context);
-    case ElementTag::int64:
-      return compare_typed<int64_t>(op, nd, a, b, y, context);
-    default:
-      return compare_typed<uint8_t>(op, nd, a, b, y, context);
-  }
+  by_element(tag, [&]<class T>(T) { compare_typed<T>(op, nd, a, b, y, context); });
 }
 
 template <class T>
@@ -145,14 +128,7 @@ void where_typed(const Nd& nd, const uint8_t* c, const void* a, const void* b, v
 }
 
 void where(int itemsize, const Nd& nd, const uint8_t* c, const void* a, const void* b, void* y, Context& context) {
-  switch (itemsize) {
-    case 1:
-      return where_typed<uint8_t>(nd, c, a, b, y, context);
-    case 4:
-      return where_typed<uint32_t>(nd, c, a, b, y, context);
-    default:
-      return where_typed<uint64_t>(nd, c, a, b, y, context);
-  }
+  by_itemsize(itemsize, [&]<class T>(T) { where_typed<T>(nd, c, a, b, y, context); });
 }
 
 template <class T>
@@ -163,14 +139,7 @@ void integer_reduce_typed(ReduceOp op, const ReduceShape& s, const void* x, void
 }
 
 void integer_reduce(ReduceOp op, ElementTag tag, const ReduceShape& s, const void* x, void* y, Context& context) {
-  switch (tag) {
-    case ElementTag::int32:
-      return integer_reduce_typed<int32_t>(op, s, x, y, context);
-    case ElementTag::int64:
-      return integer_reduce_typed<int64_t>(op, s, x, y, context);
-    default:
-      return integer_reduce_typed<uint8_t>(op, s, x, y, context);
-  }
+  by_integer(tag, [&]<class T>(T) { integer_reduce_typed<T>(op, s, x, y, context); });
 }
 
 template <class T>
@@ -182,14 +151,7 @@ void integer_arg_typed(bool largest, const ReduceShape& s, const void* x, int64_
 
 void integer_arg_extreme(bool largest, ElementTag tag, const ReduceShape& s, const void* x, int64_t* index,
                          Context& context) {
-  switch (tag) {
-    case ElementTag::int32:
-      return integer_arg_typed<int32_t>(largest, s, x, index, context);
-    case ElementTag::int64:
-      return integer_arg_typed<int64_t>(largest, s, x, index, context);
-    default:
-      return integer_arg_typed<uint8_t>(largest, s, x, index, context);
-  }
+  by_integer(tag, [&]<class T>(T) { integer_arg_typed<T>(largest, s, x, index, context); });
 }
 
 }  // namespace
