@@ -74,7 +74,7 @@ Depthwise depthwise_shape(const Conv2dShape& s, bool backwards) {
 template <class T>
 bool four_channels(const Conv2dShape& s, std::initializer_list<const T*> operands) {
   bool four = sizeof(T) == sizeof(float) && s.c == s.k && multiple_of_4(s.c);
-  for (const T* p : operands) four = four && wide_address(p);
+  for (const T* p : operands) four = four && aligned(p);
   return four;
 }
 

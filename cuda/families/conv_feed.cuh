@@ -8,7 +8,7 @@
 namespace dc::cuda {
 
 inline bool wide_windows(const Windows<float>& w) {
-  return wide_address(w.image) && multiple_of_4(w.channels) && multiple_of_4(w.pitch) && multiple_of_4(w.batch_step);
+  return aligned(w.image) && multiple_of_4(w.channels) && multiple_of_4(w.pitch) && multiple_of_4(w.batch_step);
 }
 
 // Summed over terms: the pixels of a tile stay, a thread's term moves on.

@@ -87,7 +87,6 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(256, 1) binary_strided(BinaryOp op, Nd nd, const
   }
 }
 
-bool aligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
 // The operand can be read four at a time, or is one number.
 bool plain(const Nd& nd, int operand, const void* p) {
   const int64_t stride = nd.stride[operand][0];

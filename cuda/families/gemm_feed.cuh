@@ -54,11 +54,9 @@ struct MatrixTiles {
   DC_DEVICE void select(long long batch) { matrix.select(batch); }
 };
 
-inline bool wide_address(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
-
 template <bool kAlongP>
 MatrixTiles<kAlongP> matrix_tiles(const MatrixOperand<float>& m, long long k) {
-  const bool wide = wide_address(m.data) && multiple_of_4(m.batch_step) &&
+  const bool wide = aligned(m.data) && multiple_of_4(m.batch_step) &&
                     multiple_of_4(kAlongP ? m.outer_step : m.p_step) && multiple_of_4(kAlongP ? k : m.outer);
   return {m, wide};
 }

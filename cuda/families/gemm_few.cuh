@@ -149,13 +149,12 @@ void few(const char* op, Context& context, const MatrixOperand<T>& a, const Matr
          long long m, long long n, long long k, long long batches) {
   FewProduct<T> f{m <= n ? a : b, m <= n ? b : a, out, {}, m > n, false, false, 32};
   const bool dots = f.many.along_p();
-  const auto aligned = [&](const MatrixOperand<T>& x, int64_t step) {
-    const uintptr_t address = reinterpret_cast<uintptr_t>(x.data);
-    return address % 16 == 0 && multiple_of_4(x.batch_step) && multiple_of_4(step);
+  const auto in_fours = [&](const MatrixOperand<T>& x, int64_t step) {
+    return aligned(x.data) && multiple_of_4(x.batch_step) && multiple_of_4(step);
   };
-  f.wide = dots ? aligned(f.many, f.many.outer_step) && multiple_of_4(k)
-                : f.many.outer_step == 1 && aligned(f.many, f.many.p_step) && multiple_of_4(f.many.outer);
-  f.wide_few = f.few.along_p() && aligned(f.few, f.few.outer > 1 ? f.few.outer_step : 0);
+  f.wide = dots ? in_fours(f.many, f.many.outer_step) && multiple_of_4(k)
+                : f.many.outer_step == 1 && in_fours(f.many, f.many.p_step) && multiple_of_4(f.many.outer);
+  f.wide_few = f.few.along_p() && in_fours(f.few, f.few.outer > 1 ? f.few.outer_step : 0);
   while (f.lanes > 4 && f.lanes * (f.wide ? 4 : 1) > k) f.lanes /= 2;
   const long long blocks = ceil_div(f.many.outer, dots ? kFewThreads / f.lanes : kFewColumns);
   const auto kernel = dots ? few_dots<T> : few_columns<T>;

@@ -77,8 +77,6 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4) fill_kernel(T value, uint4 pattern, T* y
   if (i < n - tail) y[tail + i] = value;
 }
 
-bool aligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
-
 template <class T>
 void copy_typed(const Nd& nd, const void* xv, void* yv, Context& context) {
   const T* x = static_cast<const T*>(xv);

@@ -10,6 +10,7 @@
 #include "device/block.cuh"
 #include "families/families.h"
 #include "families/optim_steps.cuh"
+#include "families/unit.cuh"
 #include "kernels/optim.h"
 #include "runtime/run.h"
 
@@ -43,20 +44,6 @@ DC_DEVICE const TensorEntry<T>& tensor_of(const TensorEntry<T>* tensors, int cou
   return tensors[low];
 }
 
-template <class T>
-inline constexpr int kWidth = 16 / sizeof(T);
-
-DC_DEVICE void load_some(const float* x, float (&v)[4]) {
-  const float4 a = load<float4>(x);
-  v[0] = a.x, v[1] = a.y, v[2] = a.z, v[3] = a.w;
-}
-DC_DEVICE void load_some(const double* x, double (&v)[2]) {
-  const double2 a = load<double2>(x);
-  v[0] = a.x, v[1] = a.y;
-}
-DC_DEVICE void store_some(float* y, const float (&v)[4]) { store(y, float4{v[0], v[1], v[2], v[3]}); }
-DC_DEVICE void store_some(double* y, const double (&v)[2]) { store(y, double2{v[0], v[1]}); }
-
 template <class T, class Step>
 DC_KERNEL void DC_LAUNCH_BOUNDS(256, sizeof(T) == sizeof(float) ? 3 : 2)
     step_kernel(Step passed, const Step* recorded, const TensorEntry<T>* DC_RESTRICT tensors, int count,
@@ -76,21 +63,21 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(256, sizeof(T) == sizeof(float) ? 3 : 2)
                      u.state[2] ? t.state[2] + begin : nullptr};
     for (int i = me * W; i < whole; i += threads * W) {
       T ps[W], gs[W] = {}, ss[3][W] = {};
-      load_some(p + i, ps);
-      if (u.grad) load_some(g + i, gs);
+      load_unit(p + i, ps);
+      if (u.grad) load_unit(g + i, gs);
       DC_UNROLL
       for (int j = 0; j < 3; ++j)
-        if (u.state[j]) load_some(s[j] + i, ss[j]);
+        if (u.state[j]) load_unit(s[j] + i, ss[j]);
       DC_UNROLL
       for (int k = 0; k < W; ++k) {
         Element<T> e{ps[k], gs[k], {ss[0][k], ss[1][k], ss[2][k]}};
         update(step, e);
         ps[k] = e.p, ss[0][k] = e.s[0], ss[1][k] = e.s[1], ss[2][k] = e.s[2];
       }
-      if (u.param) store_some(p + i, ps);
+      if (u.param) store_unit(p + i, ps);
       DC_UNROLL
       for (int j = 0; j < 3; ++j)
-        if (u.state[j]) store_some(s[j] + i, ss[j]);
+        if (u.state[j]) store_unit(s[j] + i, ss[j]);
     }
     for (int i = whole + me; i < n; i += threads) {
       Element<T> e{p[i], u.grad ? g[i] : T(0), {}};
@@ -126,7 +113,7 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4) sum_chunks(bool not_finite, const Tensor
     };
     for (int i = me * W; i < whole; i += threads * W) {
       T v[W];
-      load_some(g + i, v);
+      load_unit(g + i, v);
       DC_UNROLL
       for (int k = 0; k < W; ++k) add(v[k]);
     }

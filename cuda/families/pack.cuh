@@ -1,8 +1,7 @@
 // What gathers share: division by a number known at launch, and one or four neighbours in one access.
 #pragma once
-#include <cstdint>
-
 #include "device/primitives.cuh"
+#include "runtime/run.h"
 
 namespace dc::cuda {
 
@@ -71,7 +70,7 @@ DC_DEVICE Pack<T, kWidth> pack_of(T value) {
 // Rows of `row` floats from here on can be read and written in packs of four.
 template <class T, class... P>
 bool four_at_a_time(int64_t row, const P*... p) {
-  return sizeof(T) == 4 && row % 4 == 0 && ((reinterpret_cast<uintptr_t>(p) % 16 == 0) && ...);
+  return sizeof(T) == 4 && row % 4 == 0 && (aligned(p) && ...);
 }
 
 }  // namespace dc::cuda

@@ -14,6 +14,7 @@
 #include "families/families.h"
 #include "families/lane.cuh"
 #include "families/turn.cuh"
+#include "families/unit.cuh"
 #include "families/walk.cuh"
 #include "kernels/random.h"
 #include "runtime/run.h"
@@ -29,16 +30,13 @@ DC_DEVICE double unit53(uint32_t low, uint32_t high) {
   return static_cast<double>(bits >> 11) * 0x1p-53;
 }
 
-// Elements of 16 bytes: what a thread makes at a time. A maker says how many of these units a block of four words
-// serves; a block that serves several is computed again by each thread, which costs less than uncoalesced stores.
-template <class T>
-inline constexpr int kWidth = 16 / sizeof(T);
-
 // Word i of a block without an index into registers.
 DC_DEVICE uint32_t word_of(const PhiloxBlock& b, int i) {
   return i < 2 ? (i == 0 ? b.word[0] : b.word[1]) : (i == 2 ? b.word[2] : b.word[3]);
 }
 
+// Makers fill 16 bytes of values at a time; kUnits of these share a block of four words, which each of their threads
+// computes: that costs less than stores out of order.
 struct Bits {
   static constexpr int kUnits = 1;
   DC_DEVICE void operator()(const PhiloxBlock& b, int, uint32_t (&v)[4]) const {
@@ -117,18 +115,6 @@ struct Dropout {
   }
 };
 
-DC_DEVICE void load_unit(const float* x, float (&v)[4]) {
-  const float4 a = load<float4>(x);
-  v[0] = a.x, v[1] = a.y, v[2] = a.z, v[3] = a.w;
-}
-DC_DEVICE void load_unit(const double* x, double (&v)[2]) {
-  const double2 a = load<double2>(x);
-  v[0] = a.x, v[1] = a.y;
-}
-DC_DEVICE void store_unit(float* y, const float (&v)[4]) { store(y, float4{v[0], v[1], v[2], v[3]}); }
-DC_DEVICE void store_unit(uint32_t* y, const uint32_t (&v)[4]) { store(y, uint4{v[0], v[1], v[2], v[3]}); }
-DC_DEVICE void store_unit(double* y, const double (&v)[2]) { store(y, double2{v[0], v[1]}); }
-
 // make(block, unit of the block, values): kReads: the values are x's before. x may be y.
 template <class T, class Make, bool kReads>
 DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4)
@@ -165,7 +151,7 @@ template <bool kReads, class T, class Make>
 void make_random(const char* op, const RandomKey& key, int64_t n, const Make& make, const T* x, T* y, Context& context,
                  bool may_be_recorded = false) {
   if (!may_be_recorded) refuse_recording(op, context);
-  const bool vector = reinterpret_cast<uintptr_t>(x) % 16 == 0 && reinterpret_cast<uintptr_t>(y) % 16 == 0;
+  const bool vector = aligned(x) && aligned(y);
   run(op, context, random_kernel<T, Make, kReads>, dim3(blocks_for(n, kThreads, kWidth<T>)), dim3(kThreads), 0, key,
       recorded_key(op, context, key), n, vector, make, x, y);
 }

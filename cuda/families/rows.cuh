@@ -174,9 +174,9 @@ RowPlan plan_rows(long long rows, long long c, long long short_row, unsigned mos
 // Whether the rows of these matrices (of vectors of c: null allowed) can be read in 16-byte accesses; double never is.
 template <class T>
 bool quads_aligned(std::initializer_list<const void*> pointers, long long c) {
-  bool aligned = sizeof(T) == sizeof(float) && c % 4 == 0;
-  for (const void* p : pointers) aligned = aligned && reinterpret_cast<uintptr_t>(p) % 16 == 0;
-  return aligned;
+  bool all = sizeof(T) == sizeof(float) && c % 4 == 0;
+  for (const void* p : pointers) all = all && aligned(p);
+  return all;
 }
 
 }  // namespace dc::cuda

@@ -10,7 +10,6 @@
 #include "core/context.h"
 #include "core/error.h"
 #include "families/families.h"
-#include "families/range.h"
 #include "runtime/gpu.h"
 #include "runtime/recording.h"
 #include "runtime/support.h"
@@ -19,7 +18,6 @@ namespace dc {
 
 namespace {
 
-constexpr int kNotes = CudaRecording::kNotes;      // range checks between two synchronisations
 constexpr size_t kStagingBytes = size_t{4} << 20;  // each of the two pinned buffers for uploads
 constexpr int kStagingSlots = 2;
 constexpr size_t kTables = 32;  // tables kept on the device
@@ -59,6 +57,10 @@ struct Tables {
 Tables& tables() {
   static auto* instance = new Tables;
   return *instance;
+}
+
+void refuse_reading(const char* op, const Context& context) {
+  DC_CHECK(!recording_on(context), DeviceError, op, ": expected no reads by the host while a step is recorded");
 }
 
 }  // namespace
@@ -103,12 +105,6 @@ Scratch::Scratch(const char* op, Context& context, size_t bytes)
 }
 Scratch::~Scratch() { gpu::release(context_.device.index, context_.stream, data_); }
 
-namespace {
-void refuse_reading(const char* op, const Context& context) {
-  DC_CHECK(!recording_on(context), DeviceError, op, ": expected no reads by the host while a step is recorded");
-}
-}  // namespace
-
 const void* device_table(const char* op, Context& context, const void* host, size_t bytes) {
   if (refreshing()) return nullptr;  // no kernel will look
   if (CudaRecording* const recording = recording_on(context)) return recording->table(op, host, bytes);
@@ -149,9 +145,6 @@ void read_back(const char* op, Context& context, void* host, const void* device,
 }
 
 struct CudaAccelerator::PerCard {
-  struct Pending {
-    RangeCheck check;
-  };
   struct Slot {
     void* pinned = nullptr;
     void* event = nullptr;
@@ -162,8 +155,7 @@ struct CudaAccelerator::PerCard {
   void* compute = nullptr;
   Context context;
   std::vector<CudaRecording*> launched;  // recordings whose checks nobody has read yet
-  cuda::RangeNote* notes = nullptr;
-  std::vector<RangeCheck> checks;  // notes[i] belongs to checks[i]
+  NotedChecks noted;
   Slot slots[kStagingSlots];
   int next_slot = 0;
 };
@@ -256,24 +248,14 @@ void CudaAccelerator::check_range(int device, const RangeCheck& range, const int
     return;
   }
   std::unique_lock lock(mutex_);
-  if (c.checks.size() == kNotes) {
+  if (c.noted.full()) {
     lock.unlock();
     synchronize(device);
     lock.lock();
   }
-  if (!c.notes) {
-    c.notes = static_cast<cuda::RangeNote*>(gpu::allocate(device, c.compute, kNotes * sizeof(cuda::RangeNote)));
-    DC_CHECK(c.notes, OutOfMemoryError, range.op, ": ", c.context.device, " has no memory left for its checks");
-  }
-  if (c.checks.empty()) {
-    static const std::vector<cuda::RangeNote> fresh(kNotes, cuda::RangeNote{cuda::kNoPosition, 0, 0});
-    check(gpu::copy(device, c.compute, c.notes, fresh.data(), kNotes * sizeof(cuda::RangeNote),
-                    gpu::Direction::to_device),
-          range.op);
-  }
-  cuda::RangeNote* note = c.notes + c.checks.size();
-  c.checks.push_back(range);
-  cuda::check_range(c.context, range, values, checked, note);
+  if (!c.noted.allocated()) c.noted.allocate(range.op, c.context);
+  if (c.noted.empty()) c.noted.clear_notes(range.op, c.context);
+  cuda::check_range(c.context, range, values, checked, c.noted.add(range));
 }
 
 void CudaAccelerator::synchronize(int device) {
@@ -283,20 +265,17 @@ void CudaAccelerator::synchronize(int device) {
   std::vector<cuda::RangeNote> notes;
   {
     std::lock_guard lock(mutex_);
-    std::vector<NotedChecks> all = {{c.notes, std::move(c.checks)}};
-    c.checks.clear();
-    for (const CudaRecording* recording : c.launched) all.push_back(recording->noted());
+    std::vector<const NotedChecks*> all = {&c.noted};
+    for (const CudaRecording* recording : c.launched) all.push_back(&recording->noted());
     c.launched.clear();
-    for (const NotedChecks& noted : all) checks.insert(checks.end(), noted.checks.begin(), noted.checks.end());
+    for (const NotedChecks* noted : all) checks.insert(checks.end(), noted->checks().begin(), noted->checks().end());
     notes.resize(checks.size());
     cuda::RangeNote* to = notes.data();
-    for (const NotedChecks& noted : all) {
-      if (noted.checks.empty()) continue;
-      check(gpu::copy(device, c.compute, to, noted.notes, noted.checks.size() * sizeof(cuda::RangeNote),
-                      gpu::Direction::to_host),
-            "synchronize");
-      to += noted.checks.size();
+    for (const NotedChecks* noted : all) {
+      if (!noted->empty()) noted->read("synchronize", c.context, to);
+      to += noted->checks().size();
     }
+    c.noted.forget();
     check(gpu::synchronize(device, c.compute), "synchronize");
   }
   for (size_t i = 0; i < checks.size(); ++i) {

@@ -17,11 +17,6 @@ constexpr int kOffsetOfCall = 40;  // nn.Dropout: offset = call << 40
 thread_local CudaRecording* recorded = nullptr;
 thread_local CudaRecording* refreshed = nullptr;
 
-const std::vector<cuda::RangeNote>& fresh_notes() {
-  static const std::vector<cuda::RangeNote> fresh(CudaRecording::kNotes, cuda::RangeNote{cuda::kNoPosition, 0, 0});
-  return fresh;
-}
-
 }  // namespace
 
 CudaRecording* recording_on(const Context& context) {
@@ -35,20 +30,19 @@ CudaRecording::CudaRecording(Context& context, std::vector<CudaRecording*>& laun
   const int device = context.device.index;
   DC_CHECK(!recorded, DeviceError, "record: expected one recording at a time on this thread");
   values_ = static_cast<char*>(gpu::allocate(device, context.stream, kValueBytes));
-  noted_.notes = static_cast<cuda::RangeNote*>(
-      gpu::allocate(device, context.stream, fresh_notes().size() * sizeof(cuda::RangeNote)));
-  if (!values_ || !noted_.notes) {
-    if (values_) gpu::release(device, context.stream, values_);
-    if (noted_.notes) gpu::release(device, context.stream, noted_.notes);
-    throw OutOfMemoryError(message("record: ", context.device, " has no memory left for the numbers of a recording"));
+  DC_CHECK(values_, OutOfMemoryError, "record: ", context.device, " has no ", kValueBytes,
+           " bytes left for the numbers of a recording");
+  try {
+    noted_.allocate("record", context);
+  } catch (...) {
+    gpu::release(device, context.stream, values_);
+    throw;
   }
   check(gpu::synchronize(device, context.stream), "record");
   check(gpu::begin_capture(device, context.stream), "record");
   recorded = this;
   gpu::name_operation("record");
-  check(gpu::copy(device, context.stream, noted_.notes, fresh_notes().data(),
-                  fresh_notes().size() * sizeof(cuda::RangeNote), gpu::Direction::to_device),
-        "record");
+  noted_.clear_notes("record", context);
 }
 
 void CudaRecording::end() {
@@ -70,7 +64,7 @@ CudaRecording::~CudaRecording() {
   gpu::synchronize(device, context_.stream);
   if (graph_) gpu::destroy_graph(device, graph_, context_.stream);
   gpu::release(device, context_.stream, values_);
-  gpu::release(device, context_.stream, noted_.notes);
+  noted_.release(context_);
   for (void* p : pinned_) gpu::release_pinned(p);
   for (void* p : pinned_values_)
     if (p) gpu::release_pinned(p);
@@ -124,10 +118,9 @@ void CudaRecording::upload(void* to, const void* from, size_t bytes) {
 }
 
 cuda::RangeNote* CudaRecording::note(const RangeCheck& range) {
-  DC_CHECK(noted_.checks.size() < fresh_notes().size(), DeviceError, range.op, ": a recorded step has more than ",
-           kNotes, " checks of indices");
-  noted_.checks.push_back(range);
-  return noted_.notes + (noted_.checks.size() - 1);
+  DC_CHECK(!noted_.full(), DeviceError, range.op, ": a recorded step has more than ", noted_.checks().size(),
+           " checks of indices");
+  return noted_.add(range);
 }
 
 int64_t CudaRecording::calls(uint64_t seed, uint64_t stream) const {
@@ -173,7 +166,7 @@ void CudaRecording::launch(const std::vector<std::pair<uint64_t, uint64_t>>& adv
   }
   check(gpu::launch_graph(device, graph_, context_.stream), "launch");
   ++launches_;
-  if (!noted_.checks.empty() && std::find(launched_.begin(), launched_.end(), this) == launched_.end())
+  if (!noted_.empty() && std::find(launched_.begin(), launched_.end(), this) == launched_.end())
     launched_.push_back(this);
 }
 

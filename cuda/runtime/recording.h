@@ -6,21 +6,13 @@
 
 #include "core/accelerator.h"
 #include "core/context.h"
-#include "families/range.h"
 #include "kernels/random.h"
+#include "runtime/noted_checks.h"
 
 namespace dc {
 
-// Range checks of a stretch of work, and where the device notes their offenders.
-struct NotedChecks {
-  cuda::RangeNote* notes = nullptr;
-  std::vector<RangeCheck> checks;
-};
-
 class CudaRecording final : public Recording {
  public:
-  static constexpr int kNotes = 256;
-
   CudaRecording(Context& context, std::vector<CudaRecording*>& launched);
   ~CudaRecording() override;
   void launch(const std::vector<std::pair<uint64_t, uint64_t>>& advancing) override;

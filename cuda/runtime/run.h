@@ -1,5 +1,7 @@
 // How the functions of a kernel table launch.
 #pragma once
+#include <cstdint>
+
 #include "device/primitives.cuh"
 #include "runtime/support.h"
 
@@ -19,6 +21,9 @@ void run_coop(const char* op, Context& context, void (*kernel)(P...), dim3 grid,
   check(launch_coop(kernel, grid, block, shared_bytes, static_cast<Stream>(context.stream), arguments...), op);
   after_launch(op, context);
 }
+
+// Whether 16-byte accesses may start here.
+inline bool aligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
 
 // Blocks of `threads` threads that cover n elements, `each` per thread, at most `most`: kernels step by the grid.
 inline unsigned blocks_for(long long n, int threads, int each = 1, unsigned most = 2112) {
