@@ -5,22 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deepcore.testing import all_cases, assert_close
+from deepcore.testing import all_cases, check_values
 from deepcore.testing.case import Case
 
 CASES = all_cases()
-
-
-def compare(case: Case, arrays: tuple[np.ndarray, ...], actual: tuple[np.ndarray, ...], dtype: str) -> None:
-    wide = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in arrays]
-    expected = case.reference(*wide)
-    expected = expected if isinstance(expected, tuple) else (expected,)
-    assert len(actual) == len(expected)
-    for a, e in zip(actual, expected, strict=True):
-        e = np.asarray(e)
-        magnitude = case.magnitude(*wide) if case.magnitude else None
-        assert_close(a, e, dtype=dtype if e.dtype.kind == "f" else str(e.dtype), factor=case.factor,
-                     magnitude=magnitude)  # fmt: skip
 
 
 def layouts(a: np.ndarray) -> list[np.ndarray]:
@@ -38,13 +26,13 @@ def layouts(a: np.ndarray) -> list[np.ndarray]:
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 def test_values(case: Case, isa: str) -> None:
     arrays = case.inputs("float32")
-    compare(case, arrays, case.run(arrays), "float32")
+    check_values(case, arrays, case.run(arrays), "float32")
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 def test_values_float64(case: Case) -> None:
     arrays = case.inputs("float64")
-    compare(case, arrays, case.run(arrays), "float64")
+    check_values(case, arrays, case.run(arrays), "float64")
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.views], ids=lambda c: c.name)
@@ -52,7 +40,7 @@ def test_layouts(case: Case) -> None:
     arrays = case.inputs("float32")
     variants = [layouts(a) for a in arrays]
     for i in range(max(len(v) for v in variants)):
-        compare(case, arrays, case.run(tuple(v[i % len(v)] for v in variants)), "float32")
+        check_values(case, arrays, case.run(tuple(v[i % len(v)] for v in variants)), "float32")
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)

@@ -10,7 +10,7 @@ import pytest
 
 import deepcore as dc
 from deepcore import Tensor, ops
-from deepcore.testing import all_cases, assert_close, check_gradients
+from deepcore.testing import all_cases, check_gradients, check_values
 from deepcore.testing.case import Case, outputs
 
 CASES = all_cases()
@@ -32,25 +32,11 @@ def on_device(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def check(
-    case: Case, arrays: tuple[np.ndarray[Any, Any], ...], actual: tuple[np.ndarray[Any, Any], ...], dtype: str
-) -> None:
-    wide = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in arrays]
-    expected = case.reference(*wide)
-    expected = expected if isinstance(expected, tuple) else (expected,)
-    assert len(actual) == len(expected)
-    for a, e in zip(actual, expected, strict=True):
-        e = np.asarray(e)
-        magnitude = case.magnitude(*wide) if case.magnitude else None
-        assert_close(a, e, dtype=dtype if e.dtype.kind == "f" else str(e.dtype), factor=case.factor,
-                     magnitude=magnitude)  # fmt: skip
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 def test_values(case: Case, dtype: str) -> None:
     arrays = case.inputs(dtype)
-    check(case, arrays, outputs(on_device(case.function)(*[dc.tensor(a) for a in arrays])), dtype)
+    check_values(case, arrays, outputs(on_device(case.function)(*[dc.tensor(a) for a in arrays])), dtype)
 
 
 def views(a: np.ndarray[Any, Any]) -> list[Tensor]:
@@ -75,7 +61,7 @@ def test_layouts(case: Case) -> None:
     arrays = case.inputs("float32")
     variants = [views(a) for a in arrays]
     for i in range(max(len(v) for v in variants)):
-        check(case, arrays, outputs(case.function(*[v[i % len(v)] for v in variants])), "float32")
+        check_values(case, arrays, outputs(case.function(*[v[i % len(v)] for v in variants])), "float32")
 
 
 @pytest.mark.parametrize("case", DIFFERENTIABLE, ids=lambda c: c.name)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from deepcore.tensor import Tensor, as_tensor
+from deepcore.testing.tolerance import assert_close
 
 Arrays = tuple[np.ndarray[Any, Any], ...]
 
@@ -60,6 +61,18 @@ def outputs(result: Any) -> tuple[np.ndarray[Any, Any], ...]:
     """A result (tensor or tuple of tensors) as a tuple of numpy arrays."""
     results = result if isinstance(result, (tuple, list)) else (result,)
     return tuple(np.array(r.numpy() if isinstance(r, Tensor) else r) for r in results)
+
+
+def check_values(case: Case, arrays: Arrays, actual: Arrays, dtype: str) -> None:
+    """AssertionError unless `actual`, results for `arrays` in `dtype`, agrees with the case's reference in float64."""
+    wide = tuple(a.astype(np.float64) if a.dtype.kind == "f" else a for a in arrays)
+    expected = case.reference(*wide)
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    assert len(actual) == len(expected)
+    for a, e in zip(actual, map(np.asarray, expected), strict=True):
+        magnitude = case.magnitude(*wide) if case.magnitude else None
+        assert_close(a, e, dtype=dtype if e.dtype.kind == "f" else str(e.dtype), factor=case.factor,
+                     magnitude=magnitude)  # fmt: skip
 
 
 def hash_name(name: str) -> int:
