@@ -41,166 +41,17 @@ from deepcore.autograd import grad
 from deepcore.errors import Error
 from deepcore.tensor import DTYPES, Tensor
 from deepcore.testing.case import all_cases
+from deepcore.testing.fuzz_values import Rng, draw, draw_float, draw_int, draw_ndarray, draw_shape
 
 ALLOWED = (Error, TypeError, ValueError, IndexError, BufferError)  # BufferError is what DLPack asks for
 HANG_SECONDS = 120.0
-LARGEST = 9  # sizes of axes are drawn from 0..LARGEST
 
 # Not called with random arguments: they measure for seconds, or change the state that all later calls share.
 # cuda_properties needs a device, from_cuda_pointer an address that someone vouches for.
 SKIPPED = {"cuda_properties", "from_cuda_pointer", "measure_peak_flops", "measure_read_bandwidth", "select_isa",
            "set_num_threads"}  # fmt: skip
 
-Rng = np.random.Generator
 Arguments = dict[str, Any]
-
-
-# ---- values by kind ----
-def _int(rng: Rng) -> int:
-    # Sizes near 2^31 would ask for gigabytes; those near 2^62 cannot be had and must be refused.
-    extremes = (2**62, 2**63 - 1, -(2**63), 2**63, 2**64, 2**40, -(2**31), 1000)
-    return int(rng.integers(-3, LARGEST + 1)) if rng.random() < 0.9 else extremes[rng.integers(len(extremes))]
-
-
-def _float(rng: Rng) -> float:
-    special = (0.0, -0.0, 1.0, 0.5, -1.0, 2.0, 1e-30, 1e30, np.inf, -np.inf, np.nan)
-    return float(rng.normal()) if rng.random() < 0.4 else special[rng.integers(len(special))]
-
-
-def _ints(rng: Rng) -> tuple[int, ...]:
-    return tuple(_int(rng) for _ in range(rng.integers(0, 6)))
-
-
-def _shape(rng: Rng) -> tuple[int, ...]:
-    rank = rng.choice([0, 1, 2, 3, 4, 5, 8, 9], p=_RANKS)
-    return tuple(int(n) for n in rng.integers(0, (LARGEST if rank < 5 else 3) + 1, rank))
-
-
-_RANKS = (0.08, 0.2, 0.25, 0.17, 0.22, 0.06, 0.01, 0.01)
-
-
-def _values(rng: Rng, shape: Sequence[int], dtype: str) -> np.ndarray[Any, Any]:
-    a: np.ndarray[Any, Any]
-    if dtype == "bool":
-        a = np.asarray(rng.random(shape) < 0.5)
-        return a
-    if dtype.startswith("float"):
-        a = np.asarray(rng.normal(0, 2, shape), dtype)
-        if a.size and rng.random() < 0.15:
-            a.reshape(-1)[rng.integers(a.size)] = (np.nan, np.inf, -np.inf, 3e38, 0.0)[rng.integers(5)]
-        return a
-    low, high = (0, LARGEST) if dtype == "uint8" or rng.random() < 0.6 else (-LARGEST, LARGEST)
-    a = np.asarray(rng.integers(low, high + 1, shape), dtype)
-    if a.size and rng.random() < 0.1:
-        a.reshape(-1)[rng.integers(a.size)] = np.iinfo(dtype).max if rng.random() < 0.5 else np.iinfo(dtype).min
-    return a
-
-
-def _ndarray(rng: Rng, shape: Sequence[int] | None = None, dtype: str | None = None) -> np.ndarray[Any, Any]:
-    """A numpy array in one of many layouts: spaced, reversed, transposed, stretched, unaligned, read-only."""
-    dtype = dtype or DTYPES[rng.choice(6, p=(0.55, 0.15, 0.08, 0.12, 0.05, 0.05))]
-    shape = _shape(rng) if shape is None else tuple(shape)
-    layout = rng.integers(10) if rng.random() < 0.5 else 9
-    if not shape or layout == 9:
-        return _values(rng, shape, dtype)
-    axis = int(rng.integers(len(shape)))
-    if layout == 0:
-        return np.transpose(_values(rng, shape[::-1], dtype))
-    if layout in (1, 2):
-        wide = _values(rng, (*shape[:axis], shape[axis] * 2 + 1, *shape[axis + 1 :]), dtype)
-        spaced: np.ndarray[Any, Any] = wide[(slice(None),) * axis + (slice(1, None, 2),)]
-        return spaced
-    if layout in (3, 4):
-        return np.flip(_values(rng, shape, dtype), axis)
-    if layout == 5:
-        return np.broadcast_to(_values(rng, (*shape[:axis], 1, *shape[axis + 1 :]), dtype), shape)
-    if layout == 6:
-        a = _values(rng, shape, dtype)
-        a.flags.writeable = False
-        return a
-    if layout == 7:
-        raw = np.zeros(int(np.prod(shape)) * np.dtype(dtype).itemsize + 1, np.uint8)
-        a = raw[1:].view(dtype).reshape(shape)
-        a[...] = _values(rng, shape, dtype)
-        return a
-    return np.moveaxis(_values(rng, (*shape[:axis], *shape[axis + 1 :], shape[axis]), dtype), -1, axis)
-
-
-def _foreign(rng: Rng) -> np.ndarray[Any, Any]:
-    """A numpy array, also of types that deepcore does not have."""
-    if rng.random() < 0.6:
-        return _ndarray(rng)
-    types = ("float16", "complex64", "object", "S3", "U2", ">f4", ">i8", "int8", "uint32", "datetime64[s]", "i4,f8")
-    return np.zeros(_shape(rng), types[rng.integers(len(types))])
-
-
-def _key(rng: Rng) -> Any:
-    """An index as in x[...]."""
-
-    def part() -> Any:
-        kind = rng.integers(8)
-        if kind < 3:
-            return _int(rng)
-        if kind < 6:
-            return slice(*(None if rng.random() < 0.4 else _int(rng) for _ in range(3)))
-        return (None, Ellipsis, _ndarray(rng, dtype="int64"), _ndarray(rng, dtype="bool"), 1.5)[rng.integers(5)]
-
-    return part() if rng.random() < 0.4 else tuple(part() for _ in range(rng.integers(0, 5)))
-
-
-_TEXTS = ("mean", "sum", "none", "relu", "tanh", "same", "valid", "nearest", "bilinear", "zeros", "border", "cpu",
-          "cuda", "", "x" * 300)  # fmt: skip
-
-
-def draw(rng: Rng, kind: str, shape: Sequence[int]) -> Any:
-    """A random value of a kind; arrays mostly have `shape`, or one that broadcasts with it."""
-    if kind == "tensor":
-        return Tensor(draw(rng, "array", shape))
-    if kind == "array":
-        own = shape
-        if rng.random() < 0.35:
-            own = _shape(rng) if rng.random() < 0.3 else tuple(1 if rng.random() < 0.3 else n for n in shape)
-        try:
-            return _C.from_numpy(_ndarray(rng, own))
-        except Error:  # more axes than deepcore has
-            return _C.from_numpy(_ndarray(rng, own[:2]))
-    if kind.endswith("?"):
-        return None if rng.random() < 0.4 else draw(rng, kind[:-1], shape)
-    if kind.startswith("list "):
-        return [draw(rng, kind[5:], shape) for _ in range(rng.integers(0, 4))]
-    if kind == "options":
-        window, stride, padding, spread = (
-            tuple(int(n) for n in rng.integers(low, 4, k)) if rng.random() < 0.9 else _ints(rng)
-            for low, k in ((1, 2), (1, 2), (0, 4), (1, 2))
-        )
-        return _C.PoolOptions(window, stride, padding, spread, ())
-    if kind == "step":
-        return _C.StepOptions(_float(rng), _float(rng), _float(rng), _float(rng))
-    return _SIMPLE[kind](rng)
-
-
-def _dtype(rng: Rng) -> Any:
-    unusual = ("float16", "complex64", "U3", "nothing", None, 7)
-    return DTYPES[rng.integers(6)] if rng.random() < 0.85 else unusual[rng.integers(len(unusual))]
-
-
-_SIMPLE: dict[str, Callable[[Rng], Any]] = {
-    "int": _int,
-    "float": _float,
-    "bool": lambda rng: bool(rng.integers(2)),
-    "device": lambda rng: "cpu" if rng.random() < 0.9 else ("cuda", "cuda:1", "tpu", "")[rng.integers(4)],
-    "str": lambda rng: _TEXTS[rng.integers(len(_TEXTS))],
-    "ints": _ints,
-    "int or ints": lambda rng: _int(rng) if rng.random() < 0.5 else _ints(rng),
-    "pairs": lambda rng: [(_int(rng), _int(rng)) for _ in range(rng.integers(0, 5))],
-    "dtype": _dtype,
-    "seed": lambda rng: (int(rng.integers(9)), int(rng.integers(9)), 0),
-    "ndarray": _foreign,
-    "index": _key,
-    "object": lambda rng: (None, 3, "text", _foreign(rng), Tensor(_C.from_numpy(_ndarray(rng, (2, 3)))))[
-        rng.integers(5)
-    ],
-}
 
 
 # ---- what is called ----
@@ -440,13 +291,13 @@ def _changed(rng: Rng, value: Any, kind: str, shape: Sequence[int]) -> Any:
         elif choice == 3:
             own = own[:axis] + own[axis + 1 :] if rng.random() < 0.5 else [*own[:axis], 1, *own[axis:]]
         dtype = value.dtype if choice != 4 or rng.random() < 0.3 else DTYPES[rng.integers(6)]
-        return _C.from_numpy(_ndarray(rng, own[:8], dtype))
+        return _C.from_numpy(draw_ndarray(rng, own[:8], dtype))
     if isinstance(value, bool):
         return not value
     if isinstance(value, int):
-        return value + int(rng.integers(-2, 3)) if rng.random() < 0.5 else _int(rng)
+        return value + int(rng.integers(-2, 3)) if rng.random() < 0.5 else draw_int(rng)
     if isinstance(value, float):
-        return _float(rng)
+        return draw_float(rng)
     if isinstance(value, str):
         return draw(rng, kind if kind in ("device", "dtype") else "str", shape)
     if isinstance(value, (tuple, list)) and value and rng.random() < 0.85:
@@ -467,7 +318,7 @@ def arguments_of(target: Target, seed: int, index: int) -> tuple[Arguments, Rng]
     """The arguments of one call, and the generator for what follows."""
     stream = zlib.crc32(target.name.encode())
     rng = np.random.Generator(np.random.Philox(key=[seed, stream], counter=[0, 0, 0, index]))
-    shape = _shape(rng)
+    shape = draw_shape(rng)
     if target.seen and rng.random() < 0.8:
         arguments = dict(target.seen[rng.integers(len(target.seen))])
         for name in rng.permutation(list(arguments))[: rng.choice([0, 1, 2, 3], p=[0.15, 0.45, 0.3, 0.1])]:
