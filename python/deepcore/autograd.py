@@ -11,6 +11,7 @@ import itertools
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ContextDecorator
+from operator import attrgetter
 from typing import Any
 
 from deepcore import _C
@@ -61,13 +62,26 @@ class Node:
         self.sequence = next(_sequence)
         self.hooks: dict[int, list[Hook]] | None = None
         self.cache: Any = None
-        self.edges = [_edge(a) if isinstance(a, Tensor) and a.requires_grad else None for a in args]
         keep = op.saved_args
+        edges: list[Tensor | tuple[Node, int] | None] = []
         kept: list[Any] = []
+        versions = []
         for i, a in enumerate(args):
-            kept.append(a if not isinstance(a, Tensor) or keep is None or i in keep else Shadow(op.name, a.array))
+            if a is None:
+                edges.append(None)
+                kept.append(None)
+                versions.append(0)
+                continue
+            edges.append(None if not a.requires_grad else a if a.node is None else (a.node, a.slot))
+            if keep is None or i in keep:
+                kept.append(a)
+                versions.append(a.array.version)
+            else:
+                kept.append(Shadow(op.name, a.array))
+                versions.append(0)
+        self.edges = edges
         self.args = tuple(kept)
-        self.versions = [a.array.version if isinstance(a, Tensor) else 0 for a in kept]
+        self.versions = versions
         self.outputs: tuple[Any, ...] = outputs if op.saves_output else tuple(Shadow(op.name, o) for o in outputs)
 
     def hooks_for(self, slot: int) -> list[Hook]:
@@ -76,7 +90,7 @@ class Node:
         return self.hooks.setdefault(slot, [])
 
     def saved_args_checked(self) -> tuple[Any, ...]:
-        for a, version in zip(self.args, self.versions, strict=True):
+        for a, version in zip(self.args, self.versions):
             if isinstance(a, Tensor) and a.array.version != version:
                 raise GradientError(
                     f"{self.op.name}: an argument of shape {a.shape} was changed in place between the forward and "
@@ -94,10 +108,6 @@ class Node:
                 t.node, t.slot = self, slot
                 result.append(t)
         return result[0] if not self.op.multiple else tuple(result)
-
-
-def _edge(t: Tensor) -> Tensor | tuple[Node, int]:
-    return t if t.node is None else (t.node, t.slot)
 
 
 class Primitive:
@@ -160,7 +170,7 @@ class Primitive:
         if self.fused_grad is not None:
             args = node.saved_args_checked()
             if not create_graph:
-                arrays = [a.array if isinstance(a, Tensor) else None for a in args]
+                arrays = [None if a is None else a.array for a in args]
                 g_arrays = tuple(None if t is None else t.array for t in g) if self.multiple else g.array
                 results = self.fused_grad(g_arrays, node.cache, needed, *arrays, **node.params)
                 return [None if r is None or not n else Tensor(r) for r, n in zip(results, needed, strict=True)]
@@ -288,6 +298,8 @@ def _seed(output: Tensor, gradient: Tensor | None) -> Tensor:
     if not output.requires_grad:
         raise GradientError("grad: the output does not require a gradient: no input of it does, or no_grad was on")
     if gradient is None:
+        if output.array.ndim == 0:
+            return Tensor(_C.scalar(1.0, output.array))
         if output.size != 1:
             raise ShapeError(f"grad: expected an output with one element or grad_outputs, got shape {output.shape}")
         return Tensor(_C.full(output.shape, 1.0, output.dtype, output.device))
@@ -314,6 +326,9 @@ def _add(a: Tensor | None, b: Tensor) -> Tensor:
 def _reachable(roots: list[Node], stop: set[tuple[int, int]] | None, leaves: set[int] | None) -> dict[Node, bool]:
     """Nodes under the roots, each with whether it leads to a wanted input (always when all leaves are wanted)."""
     useful: dict[Node, bool] = {}
+    if len(roots) == 1 and not any(isinstance(e, tuple) for e in roots[0].edges):  # a single call: nothing to walk
+        useful[roots[0]] = leaves is None or any(id(e) in leaves for e in roots[0].edges)
+        return useful
     stack: list[tuple[Node, bool]] = [(n, False) for n in roots]
     while stack:
         node, done = stack.pop()
@@ -330,6 +345,9 @@ def _reachable(roots: list[Node], stop: set[tuple[int, int]] | None, leaves: set
             stack.append((node, True))
             stack.extend((e[0], False) for e in node.edges if isinstance(e, tuple) and e[0] not in useful)
     return useful
+
+
+_by_age = attrgetter("sequence")
 
 
 def _run(
@@ -358,24 +376,27 @@ def _run(
                 slots = pending.setdefault(o.node, {})
                 slots[o.slot] = _add(slots.get(o.slot), seed)
         useful = _reachable(list(pending), stop, leaf_ids)
-        for node in sorted(useful, key=lambda n: -n.sequence):
+        for node in sorted(useful, key=_by_age, reverse=True):
             slots_or_none = pending.pop(node, None)
             if slots_or_none is None:
                 continue
             slots = slots_or_none
-            for slot in list(slots):
-                if node.hooks is not None:
-                    slots[slot] = _apply_hooks(node.hooks.get(slot), slots[slot])
-                if stop is not None and (id(node), slot) in stop:
-                    captured[id(node), slot] = slots[slot]
+            if node.hooks is not None or stop:
+                for slot in list(slots):
+                    if node.hooks is not None:
+                        slots[slot] = _apply_hooks(node.hooks.get(slot), slots[slot])
+                    if stop and (id(node), slot) in stop:
+                        captured[id(node), slot] = slots[slot]
             if not useful[node]:
                 continue
-            needed = [
-                (leaf_ids is None or id(e) in leaf_ids)
-                if isinstance(e, Tensor)
-                else e is not None and (stop is None or useful.get(e[0], False) or (id(e[0]), e[1]) in stop)
-                for e in node.edges
-            ]
+            if stop is None or leaf_ids is None:
+                needed = [e is not None for e in node.edges]
+            else:
+                needed = [
+                    id(e) in leaf_ids if isinstance(e, Tensor)
+                    else e is not None and (useful.get(e[0], False) or (id(e[0]), e[1]) in stop)
+                    for e in node.edges
+                ]  # fmt: skip
             g: Any = tuple(slots.get(i) for i in range(len(node.outputs))) if node.op.multiple else slots[0]
             for e, c in zip(node.edges, node.op.cotangents(node, g, needed, create_graph), strict=True):
                 if c is None or e is None:
@@ -387,7 +408,8 @@ def _run(
                     below = pending.setdefault(e[0], {})
                     below[e[1]] = _add(below.get(e[1]), c)
         for key, leaf in leaves.items():
-            leaf_grads[key] = _apply_hooks(leaf.hooks, leaf_grads[key])
+            if leaf.hooks is not None:
+                leaf_grads[key] = _apply_hooks(leaf.hooks, leaf_grads[key])
     return leaves, leaf_grads, captured
 
 
