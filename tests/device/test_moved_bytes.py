@@ -141,6 +141,11 @@ def scale_shift(x: dc.Tensor, gamma: dc.Tensor, beta: dc.Tensor) -> dc.Tensor:
     return ops.batch_norm(x, gamma, beta, running_mean=mean, running_var=variance, training=False, activation="relu")
 
 
+def selection() -> Callable[[], Any]:
+    mask, a, b = tensor(ROWS, COLUMNS) > 0, tensor(ROWS, COLUMNS, seed=1), tensor(ROWS, COLUMNS, seed=2)
+    return lambda: ops.where(mask, a, b)
+
+
 def dropout(x: dc.Tensor) -> dc.Tensor:
     return ops.dropout(x, 0.5, (1, 2, 0))
 
@@ -169,7 +174,12 @@ CASES = {
     "ReLU, gradient": backward(12, ops.relu, X),
     "exp": forward(8, ops.exp, X),
     "sum of two": forward(12, ops.add, X, X),
+    "GELU, gradient": backward(12, ops.gelu, X),
+    "comparison": forward(9, ops.less, X, X),
+    "selection": Case(13, ROWS * COLUMNS, selection),
+    "cast": forward(12, lambda x: ops.astype(x, "float64"), X),
     "bias": forward(8, ops.add, X, ROW),
+    "bias, gradient": backward(4, ops.add, X, ROW),
     # Seven launches over the channels, of at most three arrays each, make the scale and the shift.
     "scale, shift, ReLU": forward(8, scale_shift, X, ROW, ROW, rest=7 * 12 * COLUMNS),
     "copy": forward(4, lambda x: ops.contiguous(x[::2]), (2 * ROWS, COLUMNS)),
@@ -177,6 +187,10 @@ CASES = {
     "sum of rows": forward(4, lambda x: ops.sum(x, 1), X),
     "sum of columns": forward(4, lambda x: ops.sum(x, 0), X),
     "sum of all": forward(4, ops.sum, X),
+    "greatest of rows": forward(4, lambda x: ops.max(x, 1), X),
+    "place of the greatest of rows": forward(4, lambda x: ops.argmax(x, 1), X),
+    "running sums of rows": forward(8, lambda x: ops.cumsum(x, 1), X),
+    "running sums of columns": forward(8, lambda x: ops.cumsum(x, 0), X),
     "softmax": forward(8, ops.softmax, X),
     "softmax, gradient": backward(12, ops.softmax, X),
     "long softmax": forward(8, ops.softmax, (4, 8192)),
@@ -215,6 +229,7 @@ CASES = {
     "Adam with weight decay": step(28, lambda p: optim.AdamW(p, 0.1)),
     "Adam with a norm's limit": step(32, lambda p: optim.Adam(p, 0.1, clip_norm=1.0), launches=3),
     "RMSprop": step(20, lambda p: optim.RMSprop(p, 0.1)),
+    "Adadelta": step(28, lambda p: optim.Adadelta(p, 0.1)),
     "Adagrad": step(20, lambda p: optim.Adagrad(p, 0.1)),
     "Lion": step(20, lambda p: optim.Lion(p, 0.1)),
 }
@@ -225,6 +240,7 @@ WINDOWS = "windows share elements: the first cache has them"
 # What may be (asked for, moved where caches keep everything) instead, in bytes per element, and the reason.
 EXCEPTIONS = {
     "bias": (12, 8, "every row asks for the bias again: the first cache has it"),
+    "running sums of columns": (12, 8, "threads that share a column need the sums of those above before they write"),
     "longer softmax": (10.5, 8, "what a block cannot hold in registers is read twice"),
     "cross-entropy, gradient": (8.75, 8, "every warp asks for its row's label and log-sum-exp and for the factor"),
     "cross-entropy and gradient": (13.4, 12, "the factor of the gradient is not known yet when the loss is computed"),
