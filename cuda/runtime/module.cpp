@@ -76,6 +76,11 @@ PYBIND11_MODULE(DC_CUDA_MODULE, m) {
                                   l.actual, l.ideal));
     return lines;
   });
+  // (launches, read, written, read once, written once), bytes of global memory since the last call.
+  m.def("take_moved_bytes", [] {
+    const emulation::MovedBytes b = emulation::take_moved_bytes();
+    return py::make_tuple(b.launches, b.read, b.written, b.read_once, b.written_once);
+  });
 #else
   m.attr("hooks") = false;
 #endif

@@ -42,6 +42,10 @@ int main() {
                   line.kind == dc::emulation::MemoryKind::shared ? "shared" : "global", line.write ? "write" : "read",
                   static_cast<unsigned long long>(line.requests), static_cast<unsigned long long>(line.actual),
                   static_cast<unsigned long long>(line.ideal));
+    const dc::emulation::MovedBytes moved = dc::emulation::take_moved_bytes();
+    std::printf("moved %llu %llu %llu %llu %llu\n", static_cast<unsigned long long>(moved.launches),
+                static_cast<unsigned long long>(moved.read), static_cast<unsigned long long>(moved.written),
+                static_cast<unsigned long long>(moved.read_once), static_cast<unsigned long long>(moved.written_once));
     std::printf("mode\n");
   }
   return check::failures != 0;

@@ -200,7 +200,10 @@ def test_traffic_is_counted_per_line() -> None:
     assert len(counted) == len(MODES) + 1 and counted[-1] == ""
     for text in counted[:-1]:
         seen: dict[str, dict[tuple[str, str], float]] = {}
-        for row in text.splitlines():
+        *rows, moved = text.splitlines()
+        # One launch; x: 4096 bytes by rows and a sector for each element by columns; y: 8192 bytes with the gaps.
+        assert moved == f"moved 1 {4096 + 32 * 1024} 8192 4096 8192"
+        for row in rows:
             place, memory, kind, requests, actual, ideal = row.split()
             number = int(place.removeprefix("lint.cu:"))
             comment = next(name for name in ratios if name in lines[number - 1])

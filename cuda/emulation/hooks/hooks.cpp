@@ -135,6 +135,7 @@ const Observer hooks = {
       s.clocks.launch_begins(threads_per_block);
       ++s.launch;
       s.findings = 0;
+      if (counting_traffic()) count_launch();
     },
     [] {
       const State& s = state();

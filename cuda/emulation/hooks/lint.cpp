@@ -5,6 +5,8 @@
 #include <map>
 #include <tuple>
 #include <unordered_map>
+#include <unordered_set>
+#include <utility>
 
 #include "emulation/symbols.h"
 #include "emulation/thread.h"
@@ -42,6 +44,15 @@ std::unordered_map<const void*, Site>& sites() {
   return *all;
 }
 
+struct Moved {
+  MovedBytes bytes;
+  std::unordered_set<uintptr_t> read, written;  // sectors of the launch in progress
+};
+Moved& moved() {
+  static auto* const only = new Moved;
+  return *only;
+}
+
 // Different values among the first n.
 size_t distinct(uintptr_t* values, size_t n) {
   std::sort(values, values + n);
@@ -76,7 +87,13 @@ void evaluate_global(Site& site, const Request& request) {
     sector[n++] = request.address[lane] / kSectorBytes;
     sector[n++] = (request.address[lane] + site.bytes - 1) / kSectorBytes;
   }
-  site.actual += distinct(sector, n);
+  n = distinct(sector, n);
+  site.actual += n;
+  Moved& all = moved();
+  (site.write ? all.bytes.written : all.bytes.read) += n * kSectorBytes;
+  for (size_t i = 0; i < n; ++i)
+    if ((site.write ? all.written : all.read).insert(sector[i]).second)
+      (site.write ? all.bytes.written_once : all.bytes.read_once) += kSectorBytes;
   // Lanes that read the same element need it once.
   site.ideal += (distinct(address, k) * site.bytes + kSectorBytes - 1) / kSectorBytes;
 }
@@ -113,6 +130,13 @@ void count_access(const Thread& thread, uintptr_t address, size_t bytes, MemoryK
   }
 }
 
+void count_launch() {
+  Moved& all = moved();
+  ++all.bytes.launches;
+  all.read.clear();
+  all.written.clear();
+}
+
 void close_requests(const Block& block) {
   for (auto& [code, site] : sites())
     for (const Warp& warp : block.warps) {
@@ -142,5 +166,7 @@ std::vector<LintLine> take_traffic() {
   for (auto& [key, line] : lines) out.push_back(std::move(line));
   return out;
 }
+
+MovedBytes take_moved_bytes() { return std::exchange(moved().bytes, {}); }
 
 }  // namespace dc::emulation

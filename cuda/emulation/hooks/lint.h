@@ -2,6 +2,7 @@
 // time each of them passes it counts as one request, as the device would make it if the warp did not diverge.
 //   shared memory   wavefronts, which exceed the ideal number by bank conflicts
 //   global memory   sectors of 32 bytes, which exceed the ideal number by uncoalesced addresses
+// Beside the lines stand the bytes of global memory that all launches moved.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -25,9 +26,19 @@ void count_traffic(bool on);
 // What was counted since the last call, by line; instructions of one line are added up.
 std::vector<LintLine> take_traffic();
 
+// Bytes of whole sectors of global memory, all launches together; atomics are not among them.
+struct MovedBytes {
+  uint64_t launches = 0;
+  uint64_t read = 0, written = 0;            // by every request of a warp: caches that keep nothing
+  uint64_t read_once = 0, written_once = 0;  // each sector once a launch: caches that keep everything until it ends
+};
+// What was moved since the last call.
+MovedBytes take_moved_bytes();
+
 // For the hooks.
 bool counting_traffic();
 void count_access(const Thread& thread, uintptr_t address, size_t bytes, MemoryKind kind, bool write, const void* code);
+void count_launch();
 // The block's threads have ended: requests that not all lanes made are counted.
 void close_requests(const Block& block);
 
