@@ -72,13 +72,18 @@ std::string load_accelerator() {
   const char* name = emulated ? "deepcore._cuda_emulated" : "deepcore._cuda";
   try {
     py::capsule made = py::module_::import(name).attr("accelerator")();
-    install(made.get_pointer<Accelerator>());
+    auto* const loaded = made.get_pointer<Accelerator>();
+    loaded->empty_pool = [](Device device) { pool(device).empty_cache(); };
+    install(loaded);
     return accelerator()->reason();
   } catch (py::error_already_set& error) {
     if (error.matches(PyExc_ModuleNotFoundError))
-      failure = emulated ? "DEEPCORE_CUDA_EMULATE=1, but this build has no emulated device" : kNoAccelerator;
+      failure = emulated ? "DEEPCORE_CUDA_EMULATE=1, but this build has no emulated device: build it with "
+                           "DEEPCORE_CUDA_EMULATION=ON, or unset the variable"
+                         : kNoAccelerator;
     else if (error.matches(PyExc_ImportError))
-      failure = std::string("the CUDA back end does not load: ") + error.what();
+      failure = message("the CUDA back end does not load: ", py::cast<std::string>(py::str(error.value())),
+                        "; install deepcore anew, or use device='cpu'");
     else
       throw;
     return failure;

@@ -67,6 +67,8 @@ class Accelerator {
   virtual std::unique_ptr<Recording> end_recording(int device) = 0;
   // Gives back what the back end keeps for later besides arrays.
   virtual void empty_cache(int device) = 0;
+  // Gives what the pool of the device keeps for later back to it, for a back end that is short of memory.
+  void (*empty_pool)(Device device) = nullptr;
   virtual const BackendTable& table() const = 0;
   virtual const KernelTable<double>& table_f64() const = 0;
 };
@@ -75,7 +77,8 @@ class Accelerator {
 Accelerator* accelerator();
 void install(Accelerator* accelerator);
 
-inline constexpr char kNoAccelerator[] = "built without CUDA: this deepcore has no CUDA back end; use device='cpu'";
+inline constexpr char kNoAccelerator[] =
+    "this deepcore was built without CUDA: build it with DEEPCORE_CUDA=ON, or use device='cpu'";
 
 // The accelerator that serves this device; DeviceError where there is none or no such index. Whether its devices can be
 // used at all is asked where a device is named (device_from), not at every operation.

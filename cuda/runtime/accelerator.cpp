@@ -69,6 +69,13 @@ void check(const Status& status, const char* op) {
   DC_CHECK(status.error == nullptr, DeviceError, op, ": ", status.error);
 }
 
+void check_launch(const Status& status, const char* op, const Context& context) {
+  if (status) return;
+  const std::string error = message(op, ": ", status.error);
+  check(gpu::health(context.device.index), op);
+  throw DeviceError(error);
+}
+
 void missing_kernel() { throw DeviceError("this device has no kernel for the operation; use device='cpu'"); }
 
 bool before_launch(const char* op, Context& context) {
@@ -98,8 +105,16 @@ void after_launch(const char* op, Context& context) {
     check(gpu::synchronize(context.device.index, context.stream), op);
 }
 
+void* allocate_now(const Context& context, size_t bytes) {
+  const int device = context.device.index;
+  void* const p = gpu::allocate(device, context.stream, bytes);
+  if (p || gpu::capturing(device, context.stream)) return p;  // what is freed meanwhile lives on with the graph
+  cuda_accelerator().empty_pool(context.device);
+  return gpu::allocate(device, context.stream, bytes);
+}
+
 Scratch::Scratch(const char* op, Context& context, size_t bytes)
-    : context_(context), data_(gpu::allocate(context.device.index, context.stream, bytes)) {
+    : context_(context), data_(allocate_now(context, bytes)) {
   DC_CHECK(data_, OutOfMemoryError, op, ": ", context.device, " has no ", bytes,
            " bytes left for intermediate results");
 }
@@ -122,7 +137,7 @@ const void* device_table(const char* op, Context& context, const void* host, siz
     return kept.front().data;
   }
   const int device = context.device.index;
-  void* data = gpu::allocate(device, context.stream, std::max(bytes, kSmallestTable));
+  void* data = allocate_now(context, std::max(bytes, kSmallestTable));
   DC_CHECK(data, OutOfMemoryError, op, ": ", context.device, " has no ", bytes, " bytes left for a list of tensors");
   const char* from = static_cast<const char*>(host);
   kept.push_front({std::vector<char>(from, from + bytes), data});
@@ -159,6 +174,11 @@ struct CudaAccelerator::PerCard {
   Slot slots[kStagingSlots];
   int next_slot = 0;
 };
+
+CudaAccelerator& cuda_accelerator() {
+  static auto* const instance = new CudaAccelerator;  // never destroyed: arrays may outlive the interpreter's exit
+  return *instance;
+}
 
 CudaAccelerator::CudaAccelerator() = default;
 CudaAccelerator::~CudaAccelerator() = default;

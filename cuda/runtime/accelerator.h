@@ -39,4 +39,6 @@ class CudaAccelerator final : public Accelerator {
   std::unique_ptr<CudaRecording> recording_;  // under way
 };
 
+CudaAccelerator& cuda_accelerator();
+
 }  // namespace dc

@@ -59,5 +59,7 @@ bool capturing(int device, void* stream);
 void name_operation(const char* op);
 // The current device of this thread, for launches.
 void select(int device);
+// An error where no later call can succeed.
+Status health(int device);
 
 }  // namespace dc::gpu

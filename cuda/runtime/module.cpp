@@ -35,10 +35,7 @@ std::string name_of(dc::cuda::Precision precision) { return dc::cuda::kPrecision
 }  // namespace
 
 PYBIND11_MODULE(DC_CUDA_MODULE, m) {
-  m.def("accelerator", [] {
-    static auto* instance = new dc::CudaAccelerator;  // never destroyed: arrays may outlive the interpreter's exit
-    return py::capsule(static_cast<dc::Accelerator*>(instance));
-  });
+  m.def("accelerator", [] { return py::capsule(static_cast<dc::Accelerator*>(&dc::cuda_accelerator())); });
   // Both names are checked before either is set.
   m.def(
       "set_float32_precision",
@@ -60,7 +57,7 @@ PYBIND11_MODULE(DC_CUDA_MODULE, m) {
     emulation::set_configuration(configuration);
   });
   m.def("fail_allocations", &emulation::fail_allocations, py::arg("skip"), py::arg("count"));
-  m.def("fail_launches", &emulation::fail_launches, py::arg("skip"), py::arg("count"));
+  m.def("fail_launches", &emulation::fail_launches, py::arg("skip"), py::arg("count"), py::arg("lose_context") = false);
   m.def("allocations", &emulation::allocations);
   m.def("live_allocations", &emulation::live_allocations);
   m.def("launches", &emulation::launches_run);

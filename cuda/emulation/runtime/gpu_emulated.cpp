@@ -1,6 +1,9 @@
 // runtime/gpu.h over the emulated device.
 //   DEEPCORE_EMULATE_DEVICES   number of devices (default 2)
 //   DEEPCORE_EMULATE_MEMORY    bytes of each (default 16 GiB)
+//   DEEPCORE_EMULATE_DRIVER    the CUDA version of its driver, 12080 for 12.8, 0 for none (default: new enough)
+//   DEEPCORE_EMULATE_CAPABILITY   of the last device, 75 for 7.5 (default 90)
+//   DEEPCORE_EMULATE_START     what the driver says instead of counting its devices
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -10,6 +13,7 @@
 #include "emulation/memory.h"
 #include "emulation/runtime/faults.h"
 #include "emulation/runtime/stream.h"
+#include "runtime/diagnosis.h"
 #include "runtime/gpu.h"
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -20,6 +24,8 @@ namespace dc::emulation {
 namespace {
 
 constexpr int kDevices = 2;
+constexpr int kRuntimeVersion = 13000;
+constexpr int kCapability = 90;
 
 uint64_t number_from(const char* name, uint64_t otherwise) {
   const char* text = std::getenv(name);
@@ -29,9 +35,24 @@ uint64_t number_from(const char* name, uint64_t otherwise) {
   return *end ? otherwise : value;
 }
 
-int devices() {
-  static const int n = static_cast<int>(number_from("DEEPCORE_EMULATE_DEVICES", kDevices));
-  return n;
+struct Found {
+  int devices;
+  std::string reason;
+};
+const Found& found() {
+  static const Found once = [] {
+    gpu::Facts facts;
+    facts.runtime = kRuntimeVersion;
+    facts.driver = static_cast<int>(number_from("DEEPCORE_EMULATE_DRIVER", kRuntimeVersion));
+    if (const char* error = std::getenv("DEEPCORE_EMULATE_START")) facts.start_error = error;
+    facts.capabilities.assign(number_from("DEEPCORE_EMULATE_DEVICES", kDevices), {kCapability / 10, kCapability % 10});
+    const int last = static_cast<int>(number_from("DEEPCORE_EMULATE_CAPABILITY", kCapability));
+    if (!facts.capabilities.empty()) facts.capabilities.back() = {last / 10, last % 10};
+    Found f{static_cast<int>(facts.capabilities.size()), gpu::reason_of(facts)};
+    if (!f.reason.empty()) f.devices = 0;
+    return f;
+  }();
+  return once;
 }
 uint64_t memory_limit() {
   static const uint64_t bytes = number_from("DEEPCORE_EMULATE_MEMORY", kDeviceMemory);
@@ -94,13 +115,11 @@ using emulation::runtime_lock;
 using emulation::stream_of;
 
 bool emulated() { return true; }
-int device_count() { return emulation::devices(); }
-std::string reason() {
-  return device_count() > 0 ? "" : "no CUDA device: DEEPCORE_EMULATE_DEVICES=0 leaves the emulation without one";
-}
+int device_count() { return emulation::found().devices; }
+std::string reason() { return emulation::found().reason; }
 AcceleratorProperties properties(int) {
-  return {"emulated device (for tests)", 9, 0, static_cast<int>(emulation::kMultiprocessors),
-          static_cast<size_t>(emulation::memory_limit())};
+  return {"emulated device (for tests)", emulation::kCapability / 10, emulation::kCapability % 10,
+          static_cast<int>(emulation::kMultiprocessors), static_cast<size_t>(emulation::memory_limit())};
 }
 
 void* allocate(int device, void* stream, size_t bytes) {
@@ -274,5 +293,9 @@ bool capturing(int, void* stream) { return stream_of(stream).capturing; }
 
 void name_operation(const char* op) { emulation::name_current_operation(op); }
 void select(int) {}
+Status health(int) {
+  const std::lock_guard hold(runtime_lock());
+  return emulation::health();
+}
 
 }  // namespace dc::gpu

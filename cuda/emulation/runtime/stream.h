@@ -42,6 +42,8 @@ std::recursive_mutex& runtime_lock();
 void push(EmulatedStream& stream, std::function<Status()> run);
 // Runs the stream's work up to `ticket`. After an error the rest of the queue is dropped.
 Status drain(EmulatedStream& stream, uint64_t ticket);
+// An error once the context is lost.
+Status health();
 void name_current_operation(const char* op);
 // Routes launches to their streams. Launches without one run at once.
 void install_streams();
