@@ -12,6 +12,7 @@
 #include "families/families.h"
 #include "runtime/gpu.h"
 #include "runtime/recording.h"
+#include "runtime/staging.h"
 #include "runtime/support.h"
 
 namespace dc {
@@ -173,6 +174,7 @@ struct CudaAccelerator::PerCard {
   NotedChecks noted;
   Slot slots[kStagingSlots];
   int next_slot = 0;
+  std::unique_ptr<Staging> staging;
 };
 
 CudaAccelerator& cuda_accelerator() {
@@ -200,6 +202,7 @@ CudaAccelerator::PerCard& CudaAccelerator::card(int device) {
     fresh->compute = gpu::make_stream(device);
     DC_CHECK(fresh->compute, DeviceError, "device cuda:", device, ": no stream can be made");
     fresh->context = Context{Device{DeviceKind::cuda, device}, fresh->compute};
+    fresh->staging = std::make_unique<Staging>(fresh->context);
     made = std::move(fresh);
   }
   return *made;
@@ -258,6 +261,32 @@ void CudaAccelerator::copy(void* to, Device to_device, const void* from, Device 
     check(gpu::copy_peer(target.device, to, source.device, from, bytes, source.compute), "copy");
     check(gpu::synchronize(source.device, source.compute), "copy");
   }
+}
+
+uint64_t CudaAccelerator::send(int device, const std::vector<StagedPiece>& pieces) {
+  return card(device).staging->send(pieces);
+}
+
+void CudaAccelerator::arrive(int device, uint64_t ticket) { card(device).staging->arrive(ticket); }
+
+int CudaAccelerator::device_of(const void* p) { return gpu::device_of(p); }
+
+void CudaAccelerator::order(int device, void* first, void* later) {
+  if (first == later) return;
+  constexpr char op[] = "from_dlpack";
+  DC_CHECK(!gpu::capturing(device, card(device).compute), DeviceError, op,
+           ": expected no arrays to come or go while a step is recorded");
+  void* const event = gpu::make_event(device);
+  DC_CHECK(event, DeviceError, op, ": device cuda:", device, ": no event can be made");
+  Status status = gpu::record(device, event, first);
+  if (status) status = gpu::wait(device, later, event);
+  gpu::destroy_event(device, event);  // what was queued keeps what it needs
+  check(status, op);
+}
+
+void CudaAccelerator::finish(int device) {
+  void* const stream = card(device).compute;
+  if (!gpu::capturing(device, stream)) gpu::synchronize(device, stream);
 }
 
 void CudaAccelerator::check_range(int device, const RangeCheck& range, const int64_t* values, int64_t* checked) {
@@ -323,6 +352,7 @@ void CudaAccelerator::empty_cache(int device) {
   PerCard& c = card(device);
   refuse_reading("empty_cache", c.context);
   check(gpu::synchronize(device, c.compute), "empty_cache");  // tables may be in use, and their host copies are read
+  c.staging->release();
   Tables& all = tables();
   std::lock_guard lock(all.mutex);
   for (const Table& table : all.of_device[device]) gpu::release(device, c.compute, table.data);

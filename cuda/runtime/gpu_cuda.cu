@@ -179,6 +179,15 @@ void* allocate_pinned(size_t bytes) {
 }
 void release_pinned(void* p) { cudaFreeHost(p); }
 
+int device_of(const void* p) {
+  cudaPointerAttributes found{};
+  if (cudaPointerGetAttributes(&found, p) != cudaSuccess) {
+    cudaGetLastError();
+    return -1;
+  }
+  return found.type == cudaMemoryTypeDevice || found.type == cudaMemoryTypeManaged ? found.device : -1;
+}
+
 Status copy(int device, void* stream, void* to, const void* from, size_t bytes, Direction direction) {
   cudaSetDevice(device);
   const cudaMemcpyKind kind = direction == Direction::to_device ? cudaMemcpyHostToDevice

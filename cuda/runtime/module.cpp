@@ -7,6 +7,8 @@
 
 #include "families/precision.h"
 #include "runtime/accelerator.h"
+#include "runtime/gpu.h"
+#include "runtime/support.h"
 #ifdef DC_CUDA_EMULATED
 #include "emulation/runtime/faults.h"
 #endif
@@ -61,6 +63,15 @@ PYBIND11_MODULE(DC_CUDA_MODULE, m) {
   m.def("allocations", &emulation::allocations);
   m.def("live_allocations", &emulation::live_allocations);
   m.def("launches", &emulation::launches_run);
+  // A program of others beside this one: its streams, and its copies between any two places.
+  m.def("make_stream", [](int device) { return reinterpret_cast<uintptr_t>(dc::gpu::make_stream(device)); });
+  m.def("queue_copy", [](uintptr_t stream, uintptr_t to, uintptr_t from, size_t bytes) {
+    dc::check(dc::gpu::copy(0, reinterpret_cast<void*>(stream), reinterpret_cast<void*>(to),
+                            reinterpret_cast<const void*>(from), bytes, dc::gpu::Direction::on_device),
+              "queue_copy");
+  });
+  m.def("finish_stream",
+        [](uintptr_t stream) { dc::check(dc::gpu::synchronize(0, reinterpret_cast<void*>(stream)), "finish_stream"); });
 #ifdef DC_CUDA_HOOKS
   m.attr("hooks") = true;
   m.def("count_traffic", &emulation::count_traffic);

@@ -60,8 +60,12 @@ uint64_t memory_limit() {
 }
 
 struct Accounts {
-  std::map<void*, size_t> sizes;  // of device memory that is really there
-  std::map<int, uint64_t> used;   // by device
+  struct Block {
+    int device;
+    size_t bytes;
+  };
+  std::map<const void*, Block> blocks;  // of device memory that is really there
+  std::map<int, uint64_t> used;         // by device
   uint64_t allocations = 0, live = 0;
   int64_t skip = 0, failing = 0;
 };
@@ -84,12 +88,16 @@ bool fails_now() {
 
 void free_now(int device, void* p) {
   Accounts& a = accounts();
-  a.used[device] -= a.sizes[p];
-  a.sizes.erase(p);
+  a.used[device] -= a.blocks[p].bytes;
+  a.blocks.erase(p);
   free_device(p);
 }
 
-EmulatedStream& stream_of(void* handle) { return *static_cast<EmulatedStream*>(handle); }
+EmulatedStream& stream_of(void* handle) {
+  static auto* const special = new EmulatedStream[2];  // the legacy stream, and the one of each thread
+  const auto number = reinterpret_cast<uintptr_t>(handle);
+  return number == 1 || number == 2 ? special[number - 1] : *static_cast<EmulatedStream*>(handle);
+}
 
 }  // namespace
 
@@ -134,7 +142,7 @@ void* allocate(int device, void* stream, size_t bytes) {
   }
   void* p = emulation::allocate_device(bytes);
   if (!p) return nullptr;
-  a.sizes[p] = bytes;
+  a.blocks[p] = {device, bytes};
   a.used[device] += bytes;
   ++a.live;
   return p;
@@ -195,13 +203,26 @@ void release_pinned(void* p) {
   std::free(p);
 }
 
+int device_of(const void* p) {
+  const std::lock_guard hold(runtime_lock());
+  const auto& blocks = accounts().blocks;
+  auto next = blocks.upper_bound(p);
+  if (next == blocks.begin()) return -1;
+  const auto& [start, block] = *--next;
+  return static_cast<const char*>(p) < static_cast<const char*>(start) + block.bytes ? block.device : -1;
+}
+
 Status copy(int, void* stream, void* to, const void* from, size_t bytes, Direction) {
   const std::lock_guard hold(runtime_lock());
-  push(stream_of(stream), [to, from, bytes] {
-    std::memcpy(to, from, bytes);
-    return Status{};
-  });
-  return {};
+  EmulatedStream& s = stream_of(stream);
+  push(
+      s,
+      [to, from, bytes] {
+        std::memcpy(to, from, bytes);
+        return Status{};
+      },
+      emulation::Kind::copy);
+  return emulation::copies_run_early(s) ? drain(s, s.pushed) : Status{};
 }
 
 Status copy_peer(int, void* to, int, const void* from, size_t bytes, void* stream) {
@@ -236,7 +257,8 @@ Status record(int, void* event, void* stream) {
 Status wait(int, void* stream, void* event) {
   const std::lock_guard hold(runtime_lock());
   const EmulatedEvent recorded = *static_cast<EmulatedEvent*>(event);
-  if (recorded.stream) push(stream_of(stream), [recorded] { return drain(*recorded.stream, recorded.ticket); });
+  if (recorded.stream)
+    push(stream_of(stream), [recorded] { return drain(*recorded.stream, recorded.ticket); }, emulation::Kind::copy);
   return {};
 }
 

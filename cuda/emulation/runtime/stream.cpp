@@ -51,13 +51,20 @@ void fail_launches(int64_t skip, int64_t count, bool lose_context) {
 
 uint64_t launches_run() { return launches_so_far; }
 
-void push(EmulatedStream& stream, std::function<Status()> run) {
+void push(EmulatedStream& stream, std::function<Status()> run, Kind kind) {
   if (stream.capturing) {
-    stream.captured.push_back({current_operation, std::move(run)});
+    stream.captured.push_back({current_operation, std::move(run), kind});
     return;
   }
-  stream.queue.push_back({current_operation, std::move(run)});
+  stream.queue.push_back({current_operation, std::move(run), kind});
   ++stream.pushed;
+  stream.launches += kind == Kind::launch;
+}
+
+bool copies_run_early(const EmulatedStream& stream) {
+  Configuration configuration;
+  return !stream.capturing && stream.launches == 0 && read_configuration(configuration).empty() &&
+         configuration.async == Async::early;
 }
 
 Status health() { return lost ? gpu::context_lost("an earlier launch failed") : Status{}; }
@@ -68,10 +75,12 @@ Status drain(EmulatedStream& stream, uint64_t ticket) {
     const Work work = std::move(stream.queue.front());
     stream.queue.pop_front();
     ++stream.done;
+    stream.launches -= work.kind == Kind::launch;
     const Status status = work.run();
     if (!status) {
       stream.done += stream.queue.size();
       stream.queue.clear();
+      stream.launches = 0;
       const Status named = failure((work.op + ": " + status.error).c_str());
       return lost ? gpu::context_lost(named.error) : named;
     }
