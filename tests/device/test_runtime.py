@@ -83,19 +83,6 @@ def test_pickles_keep_the_device() -> None:
     assert x.device == "cuda:0" and x.tolist() == [1.0, 2.0]
 
 
-def test_foreign_arrays_share_memory() -> None:
-    x = dc.arange(6, device="cuda").reshape(2, 3)
-    y = dc.from_dlpack(x)
-    assert y.device == "cuda:0" and y.array.pointer == x.array.pointer
-    assert x.__dlpack_device__() == (2, 0)
-
-    class Wrapped:
-        __cuda_array_interface__ = x.__cuda_array_interface__
-
-    z = dc.from_dlpack(Wrapped())
-    assert z.array.pointer == x.array.pointer and z.tolist() == x.tolist()
-
-
 def test_an_index_out_of_range_is_raised_when_results_are_read() -> None:
     x, index = dc.arange(4, dtype="float32").cuda(), dc.tensor([0, 3, 9, 7])
     y = ops.take(x, index.cuda())
