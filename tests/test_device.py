@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -30,6 +33,47 @@ def test_the_reason_is_stated() -> None:
     ):
         with pytest.raises(DeviceError, match=r"device cuda(:[01])?: \w+"):
             call()
+
+
+MISSING = """
+import sys
+{block}
+import deepcore as dc
+from deepcore.errors import DeviceError
+assert not dc.cuda.is_available() and dc.cuda.device_count() == 0
+print(dc.cuda.reason())
+try:
+    dc.zeros(3, device="cuda")
+except DeviceError as error:
+    print(error)
+assert dc.ones(3).sum().item() == 3
+"""
+NOT_THERE = "sys.modules['deepcore._cuda'] = sys.modules['deepcore._cuda_emulated'] = None"
+BROKEN = """
+class Broken:
+    def find_spec(name, path=None, target=None):
+        if name == "deepcore._cuda":
+            raise ImportError("libdl.so.9: cannot open shared object file")
+sys.meta_path.insert(0, Broken)
+"""
+
+
+@pytest.mark.parametrize(
+    ("block", "emulate", "reason"),
+    [
+        (NOT_THERE, "0", "this deepcore was built without CUDA: build it with DEEPCORE_CUDA=ON, or use device='cpu'"),
+        (NOT_THERE, "1", "DEEPCORE_CUDA_EMULATE=1, but this build has no emulated device: build it with "
+                         "DEEPCORE_CUDA_EMULATION=ON, or unset the variable"),
+        (BROKEN, "0", "the CUDA back end does not load: libdl.so.9: cannot open shared object file; install deepcore "
+                      "anew, or use device='cpu'"),
+    ],
+    ids=["not built", "not emulated", "broken"],
+)  # fmt: skip
+def test_a_back_end_that_is_not_there(block: str, emulate: str, reason: str) -> None:
+    done = subprocess.run([sys.executable, "-c", MISSING.format(block=block)], capture_output=True, text=True,
+                          timeout=60, env={**os.environ, "DEEPCORE_CUDA_EMULATE": emulate})  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [reason, f"device cuda: {reason}"]
 
 
 @pytest.mark.parametrize("name", ["tpu", "", "cuda:", "cuda:x", "cuda:-1", "cuda:12345", "CUDA", "cpu:0"])

@@ -161,7 +161,8 @@ def primitives(run: Run) -> Step:
     if run.emulated:
         mode = {"DEEPCORE_EMULATE_ORDER": "random:1", "DEEPCORE_EMULATE_ASYNC": "early"}
     else:
-        sources = [str(ROOT / "tests/cuda/conformance.cu"), str(ROOT / "cuda/runtime/gpu_cuda.cu")]
+        parts = ("tests/cuda/conformance.cu", "cuda/runtime/gpu_cuda.cu", "cuda/runtime/diagnosis.cpp")
+        sources = [str(ROOT / part) for part in parts]
         program, arch = str(folder / "conformance_gpu"), run.card["capability"].replace(".", "")
         command = [find_nvcc(), "-std=c++20", f"-arch=sm_{arch}", f"-I{ROOT}/cuda", f"-I{ROOT}/csrc", *sources]
         _checked(run.call([*command, "-o", program], 200), "nvcc")

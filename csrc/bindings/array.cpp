@@ -3,6 +3,7 @@
 
 #include "bindings/bindings.h"
 #include "bindings/dlpack.h"
+#include "core/accelerator.h"
 #include "core/context.h"
 #include "ops/movement.h"
 
@@ -224,6 +225,15 @@ py::object to_dlpack(const Array& a, const py::object& max_version) {
   return make_capsule<dlpack::Managed>(a, "dltensor");
 }
 
+// The owner of device memory may use it for something else at once: queued work that reads it ends before.
+std::function<void()> after_use(Device device, std::function<void()> release) {
+  if (device.kind == DeviceKind::cpu) return release;
+  return [device, release = std::move(release)] {
+    accelerator_of(device).finish(device.index);
+    release();
+  };
+}
+
 template <class M>
 Array take_capsule(py::object capsule, const char* capsule_name, const char* used_name) {
   auto* m = static_cast<M*>(PyCapsule_GetPointer(capsule.ptr(), capsule_name));
@@ -261,11 +271,11 @@ Array take_capsule(py::object capsule, const char* capsule_name, const char* use
   bool readonly = false;
   if constexpr (requires { m->flags; }) readonly = (m->flags & dlpack::kReadOnly) != 0;
   void* data = static_cast<char*>(t.data) + t.byte_offset;
-  Array result = wrap(data, shape, strides, dtype, device, readonly, [m] {
-    if (!m->deleter || !Py_IsInitialized()) return;
-    py::gil_scoped_acquire gil;
-    m->deleter(m);
-  });
+  Array result = wrap(data, shape, strides, dtype, device, readonly, after_use(device, [m] {
+                        if (!m->deleter || !Py_IsInitialized()) return;
+                        py::gil_scoped_acquire gil;
+                        m->deleter(m);
+                      }));
   PyCapsule_SetName(capsule.ptr(), used_name);
   return result;
 }
@@ -300,8 +310,15 @@ Array from_dlpack(const py::object& object) {
 // Foreign device memory described by __cuda_array_interface__.
 Array from_cuda_pointer(uintptr_t pointer, const Dims& shape, const Dims& strides, const py::object& dtype,
                         bool readonly, py::object owner) {
-  return wrap(reinterpret_cast<void*>(pointer), shape, strides, dtype_from(dtype), device_from("cuda"), readonly,
-              holder(std::move(owner)));
+  Device device = device_from("cuda");
+  void* const data = reinterpret_cast<void*>(pointer);
+  if (count(shape) > 0) {  // without elements the pointer may be null
+    device.index = accelerator_of(device).device_of(data);
+    DC_CHECK(device.index >= 0, DeviceError,
+             "from_dlpack: expected memory of a CUDA device in __cuda_array_interface__, got other memory");
+    accelerator_of(device);
+  }
+  return wrap(data, shape, strides, dtype_from(dtype), device, readonly, after_use(device, holder(std::move(owner))));
 }
 
 }  // namespace

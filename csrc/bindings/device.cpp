@@ -4,6 +4,7 @@
 #include "bindings/bindings.h"
 #include "core/accelerator.h"
 #include "core/allocator.h"
+#include "core/context.h"
 #include "core/parallel.h"
 #include "cpu_select.h"
 
@@ -60,6 +61,41 @@ class RecordedStep {
   std::unique_ptr<Recording> recording_;
 };
 
+// Copies of arrays on a device that are on their way while Python goes on.
+class SentArrays {
+ public:
+  SentArrays(const std::vector<Array>& host, Device device) : device_(device) {
+    std::vector<StagedPiece> pieces;
+    for (const Array& a : host) {
+      DC_CHECK(a.device() == Device{} && a.is_contiguous(), ArgumentError,
+               "send: expected contiguous arrays of the CPU, got one of shape ", a.shape(), " on ", a.device());
+      arrays_.emplace_back(a.shape(), a.dtype(), device);
+      pieces.push_back({arrays_.back().data(), a.data(), static_cast<size_t>(a.size()) * itemsize(a.dtype())});
+    }
+    ticket_ = accelerator_of(device).send(device.index, pieces);
+  }
+  ~SentArrays() {
+    try {
+      arrive();               // before the arrays give their memory back
+    } catch (const Error&) {  // whoever uses the device next hears of it
+    }
+  }
+  SentArrays(const SentArrays&) = delete;
+  SentArrays& operator=(const SentArrays&) = delete;
+
+  const std::vector<Array>& arrive() {
+    if (!arrived_) accelerator_of(device_).arrive(device_.index, ticket_);
+    arrived_ = true;
+    return arrays_;
+  }
+
+ private:
+  Device device_;
+  std::vector<Array> arrays_;
+  uint64_t ticket_ = 0;
+  bool arrived_ = false;
+};
+
 // Imports the back end when it is first asked for: a program for the CPU never loads it. Returns why there is none.
 std::string load_accelerator() {
   static std::string failure;
@@ -72,13 +108,18 @@ std::string load_accelerator() {
   const char* name = emulated ? "deepcore._cuda_emulated" : "deepcore._cuda";
   try {
     py::capsule made = py::module_::import(name).attr("accelerator")();
-    install(made.get_pointer<Accelerator>());
+    auto* const loaded = made.get_pointer<Accelerator>();
+    loaded->empty_pool = [](Device device) { pool(device).empty_cache(); };
+    install(loaded);
     return accelerator()->reason();
   } catch (py::error_already_set& error) {
     if (error.matches(PyExc_ModuleNotFoundError))
-      failure = emulated ? "DEEPCORE_CUDA_EMULATE=1, but this build has no emulated device" : kNoAccelerator;
+      failure = emulated ? "DEEPCORE_CUDA_EMULATE=1, but this build has no emulated device: build it with "
+                           "DEEPCORE_CUDA_EMULATION=ON, or unset the variable"
+                         : kNoAccelerator;
     else if (error.matches(PyExc_ImportError))
-      failure = std::string("the CUDA back end does not load: ") + error.what();
+      failure = message("the CUDA back end does not load: ", py::cast<std::string>(py::str(error.value())),
+                        "; install deepcore anew, or use device='cpu'");
     else
       throw;
     return failure;
@@ -113,6 +154,23 @@ void bind_device(py::module_& m) {
            })
       .def("calls", [](RecordedStep& r, uint64_t seed, uint64_t stream) { return r.recording().calls(seed, stream); })
       .def("refresh", [](RecordedStep& r, bool on) { r.recording().refresh(on); });
+  py::class_<SentArrays>(m, "SentArrays")
+      .def(py::init([](const std::vector<Array>& host, const std::string& text) {
+        const Device device = device_from(text);
+        DC_CHECK(device.kind == DeviceKind::cuda, ArgumentError, "send: expected a CUDA device, got ", text);
+        py::gil_scoped_release released;
+        return std::make_unique<SentArrays>(host, device);
+      }))
+      .def("arrive", &SentArrays::arrive);
+  // The two directions between the stream of computations and one of others, by its handle.
+  m.def("wait_for_stream", [](const std::string& text, uintptr_t other) {
+    const Device device = device_from(text);
+    accelerator_of(device).order(device.index, reinterpret_cast<void*>(other), context(device).stream);
+  });
+  m.def("let_stream_wait", [](const std::string& text, uintptr_t other) {
+    const Device device = device_from(text);
+    accelerator_of(device).order(device.index, context(device).stream, reinterpret_cast<void*>(other));
+  });
   m.def("isa", [] { return cpu_table().name; });
   m.def("select_isa", [](const std::string& isa) { select_cpu_table(isa.c_str()); });
   m.def("supported_isas", [] { return std::string(cpu_supported()); });

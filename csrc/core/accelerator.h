@@ -33,6 +33,13 @@ struct RangeCheck {
   bool from_end;
 };
 
+// Bytes of the host that go to memory of a device.
+struct StagedPiece {
+  void* to;
+  const void* from;
+  size_t bytes;
+};
+
 // A stretch of work of one device that can be launched again as a whole.
 class Recording {
  public:
@@ -58,6 +65,18 @@ class Accelerator {
   virtual void* stream(int device) = 0;  // of computations
   // Ordered after the work of the computing stream. From or to the host it returns when the host memory may be used.
   virtual void copy(void* to, Device to_device, const void* from, Device from_device, size_t bytes) = 0;
+  // Queues copies beside the work of the computing stream, and returns at once; the host memory may be used again. The
+  // targets are fresh memory of the pool. What the ticket stands for may be used by work queued after `arrive`, and
+  // given back after it.
+  virtual uint64_t send(int device, const std::vector<StagedPiece>& pieces) = 0;
+  virtual void arrive(int device, uint64_t ticket) = 0;
+  // The device that holds this memory; -1 where it is not memory of a device.
+  virtual int device_of(const void* p) = 0;
+  // Work that the stream `later` is given from now on waits for what `first` holds. Handles as others pass them: 1 is
+  // the legacy stream, 2 the one of this thread.
+  virtual void order(int device, void* first, void* later) = 0;
+  // Waits for the work queued so far, where it can be waited for; raises nothing.
+  virtual void finish(int device) = 0;
   // Writes the values to `checked`, clamped into the range, and notes the first offender for `synchronize`.
   virtual void check_range(int device, const RangeCheck& check, const int64_t* values, int64_t* checked) = 0;
   // Waits for the device and raises what its kernels noted since the last wait.
@@ -67,6 +86,8 @@ class Accelerator {
   virtual std::unique_ptr<Recording> end_recording(int device) = 0;
   // Gives back what the back end keeps for later besides arrays.
   virtual void empty_cache(int device) = 0;
+  // Gives what the pool of the device keeps for later back to it, for a back end that is short of memory.
+  void (*empty_pool)(Device device) = nullptr;
   virtual const BackendTable& table() const = 0;
   virtual const KernelTable<double>& table_f64() const = 0;
 };
@@ -75,7 +96,8 @@ class Accelerator {
 Accelerator* accelerator();
 void install(Accelerator* accelerator);
 
-inline constexpr char kNoAccelerator[] = "built without CUDA: this deepcore has no CUDA back end; use device='cpu'";
+inline constexpr char kNoAccelerator[] =
+    "this deepcore was built without CUDA: build it with DEEPCORE_CUDA=ON, or use device='cpu'";
 
 // The accelerator that serves this device; DeviceError where there is none or no such index. Whether its devices can be
 // used at all is asked where a device is named (device_from), not at every operation.

@@ -12,6 +12,7 @@
 #include "families/families.h"
 #include "runtime/gpu.h"
 #include "runtime/recording.h"
+#include "runtime/staging.h"
 #include "runtime/support.h"
 
 namespace dc {
@@ -69,6 +70,13 @@ void check(const Status& status, const char* op) {
   DC_CHECK(status.error == nullptr, DeviceError, op, ": ", status.error);
 }
 
+void check_launch(const Status& status, const char* op, const Context& context) {
+  if (status) return;
+  const std::string error = message(op, ": ", status.error);
+  check(gpu::health(context.device.index), op);
+  throw DeviceError(error);
+}
+
 void missing_kernel() { throw DeviceError("this device has no kernel for the operation; use device='cpu'"); }
 
 bool before_launch(const char* op, Context& context) {
@@ -98,8 +106,16 @@ void after_launch(const char* op, Context& context) {
     check(gpu::synchronize(context.device.index, context.stream), op);
 }
 
+void* allocate_now(const Context& context, size_t bytes) {
+  const int device = context.device.index;
+  void* const p = gpu::allocate(device, context.stream, bytes);
+  if (p || gpu::capturing(device, context.stream)) return p;  // what is freed meanwhile lives on with the graph
+  cuda_accelerator().empty_pool(context.device);
+  return gpu::allocate(device, context.stream, bytes);
+}
+
 Scratch::Scratch(const char* op, Context& context, size_t bytes)
-    : context_(context), data_(gpu::allocate(context.device.index, context.stream, bytes)) {
+    : context_(context), data_(allocate_now(context, bytes)) {
   DC_CHECK(data_, OutOfMemoryError, op, ": ", context.device, " has no ", bytes,
            " bytes left for intermediate results");
 }
@@ -122,7 +138,7 @@ const void* device_table(const char* op, Context& context, const void* host, siz
     return kept.front().data;
   }
   const int device = context.device.index;
-  void* data = gpu::allocate(device, context.stream, std::max(bytes, kSmallestTable));
+  void* data = allocate_now(context, std::max(bytes, kSmallestTable));
   DC_CHECK(data, OutOfMemoryError, op, ": ", context.device, " has no ", bytes, " bytes left for a list of tensors");
   const char* from = static_cast<const char*>(host);
   kept.push_front({std::vector<char>(from, from + bytes), data});
@@ -158,7 +174,13 @@ struct CudaAccelerator::PerCard {
   NotedChecks noted;
   Slot slots[kStagingSlots];
   int next_slot = 0;
+  std::unique_ptr<Staging> staging;
 };
+
+CudaAccelerator& cuda_accelerator() {
+  static auto* const instance = new CudaAccelerator;  // never destroyed: arrays may outlive the interpreter's exit
+  return *instance;
+}
 
 CudaAccelerator::CudaAccelerator() = default;
 CudaAccelerator::~CudaAccelerator() = default;
@@ -180,6 +202,7 @@ CudaAccelerator::PerCard& CudaAccelerator::card(int device) {
     fresh->compute = gpu::make_stream(device);
     DC_CHECK(fresh->compute, DeviceError, "device cuda:", device, ": no stream can be made");
     fresh->context = Context{Device{DeviceKind::cuda, device}, fresh->compute};
+    fresh->staging = std::make_unique<Staging>(fresh->context);
     made = std::move(fresh);
   }
   return *made;
@@ -238,6 +261,32 @@ void CudaAccelerator::copy(void* to, Device to_device, const void* from, Device 
     check(gpu::copy_peer(target.device, to, source.device, from, bytes, source.compute), "copy");
     check(gpu::synchronize(source.device, source.compute), "copy");
   }
+}
+
+uint64_t CudaAccelerator::send(int device, const std::vector<StagedPiece>& pieces) {
+  return card(device).staging->send(pieces);
+}
+
+void CudaAccelerator::arrive(int device, uint64_t ticket) { card(device).staging->arrive(ticket); }
+
+int CudaAccelerator::device_of(const void* p) { return gpu::device_of(p); }
+
+void CudaAccelerator::order(int device, void* first, void* later) {
+  if (first == later) return;
+  constexpr char op[] = "from_dlpack";
+  DC_CHECK(!gpu::capturing(device, card(device).compute), DeviceError, op,
+           ": expected no arrays to come or go while a step is recorded");
+  void* const event = gpu::make_event(device);
+  DC_CHECK(event, DeviceError, op, ": device cuda:", device, ": no event can be made");
+  Status status = gpu::record(device, event, first);
+  if (status) status = gpu::wait(device, later, event);
+  gpu::destroy_event(device, event);  // what was queued keeps what it needs
+  check(status, op);
+}
+
+void CudaAccelerator::finish(int device) {
+  void* const stream = card(device).compute;
+  if (!gpu::capturing(device, stream)) gpu::synchronize(device, stream);
 }
 
 void CudaAccelerator::check_range(int device, const RangeCheck& range, const int64_t* values, int64_t* checked) {
@@ -303,6 +352,7 @@ void CudaAccelerator::empty_cache(int device) {
   PerCard& c = card(device);
   refuse_reading("empty_cache", c.context);
   check(gpu::synchronize(device, c.compute), "empty_cache");  // tables may be in use, and their host copies are read
+  c.staging->release();
   Tables& all = tables();
   std::lock_guard lock(all.mutex);
   for (const Table& table : all.of_device[device]) gpu::release(device, c.compute, table.data);

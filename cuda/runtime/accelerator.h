@@ -21,6 +21,11 @@ class CudaAccelerator final : public Accelerator {
   std::unique_ptr<RawAllocator> allocator(int device) override;
   void* stream(int device) override;
   void copy(void* to, Device to_device, const void* from, Device from_device, size_t bytes) override;
+  uint64_t send(int device, const std::vector<StagedPiece>& pieces) override;
+  void arrive(int device, uint64_t ticket) override;
+  int device_of(const void* p) override;
+  void order(int device, void* first, void* later) override;
+  void finish(int device) override;
   void check_range(int device, const RangeCheck& check, const int64_t* values, int64_t* checked) override;
   void synchronize(int device) override;
   void begin_recording(int device) override;
@@ -38,5 +43,7 @@ class CudaAccelerator final : public Accelerator {
   std::vector<std::unique_ptr<PerCard>> cards_;
   std::unique_ptr<CudaRecording> recording_;  // under way
 };
+
+CudaAccelerator& cuda_accelerator();
 
 }  // namespace dc

@@ -32,12 +32,15 @@ void* allocate_pinned(size_t bytes);
 void release_pinned(void* p);
 
 enum class Direction { to_device, to_host, on_device };
+// The device that holds this memory; -1 where it is not memory of a device.
+int device_of(const void* p);
 // Queues a copy. Host memory is read or written when the stream comes to it, whether pinned or not.
 Status copy(int device, void* stream, void* to, const void* from, size_t bytes, Direction direction);
 // Between two devices, on the stream of the source.
 Status copy_peer(int to_device, void* to, int from_device, const void* from, size_t bytes, void* stream);
 
 // ---- streams and events ----
+// Streams of others: 1 is the legacy stream, 2 the one of this thread, anything else a handle.
 void* make_stream(int device);  // null on failure
 Status synchronize(int device, void* stream);
 void* make_event(int device);
@@ -59,5 +62,7 @@ bool capturing(int device, void* stream);
 void name_operation(const char* op);
 // The current device of this thread, for launches.
 void select(int device);
+// An error where no later call can succeed.
+Status health(int device);
 
 }  // namespace dc::gpu

@@ -7,52 +7,57 @@
 #include <vector>
 
 #include "core/error.h"
+#include "runtime/diagnosis.h"
 #include "runtime/gpu.h"
 
 namespace dc::gpu {
 
 namespace {
 
-constexpr int kLowestMajor = 8;  // compute capability: bf16 and cp.async
+// After these every call of the process fails: what the device computed is lost.
+bool loses_context(cudaError_t error) {
+  switch (error) {
+    case cudaErrorIllegalAddress:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorInvalidAddressSpace:
+    case cudaErrorInvalidPc:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorHardwareStackError:
+    case cudaErrorLaunchFailure:
+    case cudaErrorLaunchTimeout:
+    case cudaErrorAssert:
+    case cudaErrorECCUncorrectable:
+      return true;
+    default:
+      return false;
+  }
+}
 
 Status status_of(cudaError_t error) {
   if (error == cudaSuccess) return {};
   cudaGetLastError();  // reported here, and not once more by whoever asks next
-  return {cudaGetErrorString(error)};
+  const char* text = cudaGetErrorString(error);
+  return loses_context(error) ? context_lost(text) : Status{text};
 }
 
-std::string version_text(int v) { return message(v / 1000, ".", v % 1000 / 10); }
-
-// The reason table: what the driver says, in the words of a remedy.
-std::string find_reason(int* devices) {
-  *devices = 0;
-  int driver = 0, runtime = 0;
-  cudaDriverGetVersion(&driver);
-  cudaRuntimeGetVersion(&runtime);
-  if (driver == 0) return "no NVIDIA driver: install one for your GPU, or use device='cpu'";
-  if (driver / 1000 < runtime / 1000)
-    return message("the NVIDIA driver is too old: it supports CUDA ", version_text(driver), ", this build needs ",
-                   runtime / 1000, ".0; update the driver");
+Facts find_facts() {
+  Facts facts;
+  cudaDriverGetVersion(&facts.driver);
+  cudaRuntimeGetVersion(&facts.runtime);
   int count = 0;
   const cudaError_t error = cudaGetDeviceCount(&count);
-  if (error == cudaErrorNoDevice || (error == cudaSuccess && count == 0)) {
-    cudaGetLastError();
-    return "no CUDA device: is CUDA_VISIBLE_DEVICES set to hide it?";
-  }
   if (error != cudaSuccess) {
     cudaGetLastError();
-    return message("CUDA does not start: ", cudaGetErrorString(error));
+    if (error != cudaErrorNoDevice) facts.start_error = cudaGetErrorString(error);
+    return facts;
   }
   for (int i = 0; i < count; ++i) {
     int major = 0, minor = 0;
     cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, i);
     cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, i);
-    if (major < kLowestMajor)
-      return message("device ", i, " has compute capability ", major, ".", minor, ", deepcore needs ", kLowestMajor,
-                     ".0 or higher; hide it by CUDA_VISIBLE_DEVICES or use device='cpu'");
+    facts.capabilities.emplace_back(major, minor);
   }
-  *devices = count;
-  return {};
+  return facts;
 }
 
 struct Found {
@@ -61,8 +66,9 @@ struct Found {
 };
 const Found& found() {
   static const Found once = [] {
-    Found f;
-    f.reason = find_reason(&f.devices);
+    const Facts facts = find_facts();
+    Found f{static_cast<int>(facts.capabilities.size()), reason_of(facts)};
+    if (!f.reason.empty()) f.devices = 0;
     return f;
   }();
   return once;
@@ -118,6 +124,10 @@ AcceleratorProperties properties(int device) {
 }
 
 void select(int device) { cudaSetDevice(device); }
+Status health(int device) {
+  cudaSetDevice(device);
+  return status_of(cudaFree(nullptr));
+}
 void name_operation(const char*) {}
 
 void* allocate(int device, void* stream, size_t bytes) {
@@ -168,6 +178,15 @@ void* allocate_pinned(size_t bytes) {
   return nullptr;
 }
 void release_pinned(void* p) { cudaFreeHost(p); }
+
+int device_of(const void* p) {
+  cudaPointerAttributes found{};
+  if (cudaPointerGetAttributes(&found, p) != cudaSuccess) {
+    cudaGetLastError();
+    return -1;
+  }
+  return found.type == cudaMemoryTypeDevice || found.type == cudaMemoryTypeManaged ? found.device : -1;
+}
 
 Status copy(int device, void* stream, void* to, const void* from, size_t bytes, Direction direction) {
   cudaSetDevice(device);

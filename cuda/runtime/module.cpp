@@ -7,6 +7,8 @@
 
 #include "families/precision.h"
 #include "runtime/accelerator.h"
+#include "runtime/gpu.h"
+#include "runtime/support.h"
 #ifdef DC_CUDA_EMULATED
 #include "emulation/runtime/faults.h"
 #endif
@@ -35,10 +37,7 @@ std::string name_of(dc::cuda::Precision precision) { return dc::cuda::kPrecision
 }  // namespace
 
 PYBIND11_MODULE(DC_CUDA_MODULE, m) {
-  m.def("accelerator", [] {
-    static auto* instance = new dc::CudaAccelerator;  // never destroyed: arrays may outlive the interpreter's exit
-    return py::capsule(static_cast<dc::Accelerator*>(instance));
-  });
+  m.def("accelerator", [] { return py::capsule(static_cast<dc::Accelerator*>(&dc::cuda_accelerator())); });
   // Both names are checked before either is set.
   m.def(
       "set_float32_precision",
@@ -60,10 +59,19 @@ PYBIND11_MODULE(DC_CUDA_MODULE, m) {
     emulation::set_configuration(configuration);
   });
   m.def("fail_allocations", &emulation::fail_allocations, py::arg("skip"), py::arg("count"));
-  m.def("fail_launches", &emulation::fail_launches, py::arg("skip"), py::arg("count"));
+  m.def("fail_launches", &emulation::fail_launches, py::arg("skip"), py::arg("count"), py::arg("lose_context") = false);
   m.def("allocations", &emulation::allocations);
   m.def("live_allocations", &emulation::live_allocations);
   m.def("launches", &emulation::launches_run);
+  // A program of others beside this one: its streams, and its copies between any two places.
+  m.def("make_stream", [](int device) { return reinterpret_cast<uintptr_t>(dc::gpu::make_stream(device)); });
+  m.def("queue_copy", [](uintptr_t stream, uintptr_t to, uintptr_t from, size_t bytes) {
+    dc::check(dc::gpu::copy(0, reinterpret_cast<void*>(stream), reinterpret_cast<void*>(to),
+                            reinterpret_cast<const void*>(from), bytes, dc::gpu::Direction::on_device),
+              "queue_copy");
+  });
+  m.def("finish_stream",
+        [](uintptr_t stream) { dc::check(dc::gpu::synchronize(0, reinterpret_cast<void*>(stream)), "finish_stream"); });
 #ifdef DC_CUDA_HOOKS
   m.attr("hooks") = true;
   m.def("count_traffic", &emulation::count_traffic);

@@ -13,8 +13,8 @@ constexpr size_t kNotes = 256, kNoteBytes = kNotes * sizeof(cuda::RangeNote);
 }  // namespace
 
 void NotedChecks::allocate(const char* op, Context& context) {
-  notes_ = static_cast<cuda::RangeNote*>(gpu::allocate(context.device.index, context.stream, kNoteBytes));
-  DC_CHECK(notes_, OutOfMemoryError, op, ": ", context.device, " has no memory left for its checks");
+  notes_ = static_cast<cuda::RangeNote*>(allocate_now(context, kNoteBytes));
+  DC_CHECK(notes_, OutOfMemoryError, op, ": ", context.device, " has no ", kNoteBytes, " bytes left for its checks");
 }
 
 void NotedChecks::release(Context& context) {

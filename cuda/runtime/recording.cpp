@@ -29,7 +29,7 @@ CudaRecording::CudaRecording(Context& context, std::vector<CudaRecording*>& laun
     : context_(context), launched_(launched) {
   const int device = context.device.index;
   DC_CHECK(!recorded, DeviceError, "record: expected one recording at a time on this thread");
-  values_ = static_cast<char*>(gpu::allocate(device, context.stream, kValueBytes));
+  values_ = static_cast<char*>(allocate_now(context, kValueBytes));
   DC_CHECK(values_, OutOfMemoryError, "record: ", context.device, " has no ", kValueBytes,
            " bytes left for the numbers of a recording");
   try {

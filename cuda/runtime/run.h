@@ -11,14 +11,16 @@ template <class... P, class... A>
 void run(const char* op, Context& context, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes,
          A... arguments) {
   if (!before_launch(op, context)) return;
-  check(launch(kernel, grid, block, shared_bytes, static_cast<Stream>(context.stream), arguments...), op);
+  check_launch(launch(kernel, grid, block, shared_bytes, static_cast<Stream>(context.stream), arguments...), op,
+               context);
   after_launch(op, context);
 }
 template <class... P, class... A>
 void run_coop(const char* op, Context& context, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes,
               A... arguments) {
   if (!before_launch(op, context)) return;
-  check(launch_coop(kernel, grid, block, shared_bytes, static_cast<Stream>(context.stream), arguments...), op);
+  check_launch(launch_coop(kernel, grid, block, shared_bytes, static_cast<Stream>(context.stream), arguments...), op,
+               context);
   after_launch(op, context);
 }
 

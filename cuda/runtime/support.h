@@ -12,10 +12,16 @@ struct RandomKey;
 
 // Raises DeviceError naming `op` where the status is an error.
 void check(const Status& status, const char* op);
+// The same for a launch; says so where the device can be used no more.
+void check_launch(const Status& status, const char* op, const Context& context);
 // DEEPCORE_CUDA_SYNC=1: waits for the stream and checks what it ran.
 void after_launch(const char* op, Context& context);
 // False where the work is known to be in a recording already, and must not be queued.
 bool before_launch(const char* op, Context& context);
+
+// Memory of the device in the order of the stream, for which arrays that are kept for later make room. Null when it is
+// out.
+void* allocate_now(const Context& context, size_t bytes);
 
 // Memory of the device for the duration of an operation, allocated and freed in the order of its stream.
 class Scratch {

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deepcore import _C
-from deepcore.errors import DtypeError, GradientError, ShapeError
+from deepcore.errors import ArgumentError, DtypeError, GradientError, ShapeError
 
 if TYPE_CHECKING:
     from deepcore.autograd import Node
@@ -116,11 +116,18 @@ class Tensor:
             array = _C.to_device(self.array, "cpu")
         else:
             array = _C.copy(self.array) if copy else self.array
-            if here[0] == 2 and stream != -1:  # -1: the consumer orders its work itself
-                _C.synchronize(self.device)
+            if here[0] == 2:
+                self._ready_on(stream)
         if array.readonly and (max_version is None or max_version[0] < 1):
             raise BufferError("__dlpack__: the memory is read-only, which the consumer's DLPack version cannot express")
         return array.__dlpack__(max_version=max_version)
+
+    def _ready_on(self, stream: Any) -> None:
+        """Let the consumer's stream wait for the values. Without a stream the host waits; -1 asks for no wait."""
+        if stream is None:
+            _C.synchronize(self.device)
+        elif stream != -1:
+            _C.let_stream_wait(self.device, _stream_handle("__dlpack__", stream))
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return (1, 0) if self.device == "cpu" else (2, int(self.device.split(":")[1]))
@@ -309,7 +316,18 @@ def as_tensor(data: ArrayLike, dtype: DTypeLike | None = None) -> Tensor:
 
 def from_dlpack(data: Any) -> Tensor:
     """A tensor sharing the memory of any object with `__dlpack__` (torch, jax, numpy, ...) or with
-    `__cuda_array_interface__`, without a copy."""
+    `__cuda_array_interface__`, without a copy.
+
+    On a GPU the tensor is on the device where the memory lies, and work on it waits for the producer's stream. When the
+    last tensor lets go of the memory the host waits for that work, as the owner may use the memory at once.
+
+    Raises:
+        TypeError: `data` has neither.
+        DtypeError: other element types than those of tensors.
+        DeviceError: memory of another kind of device, or of none.
+        ArgumentError: the interface names stream 0, which may mean either default stream.
+
+    """
     if not hasattr(data, "__dlpack__") and hasattr(data, "__cuda_array_interface__"):
         return _from_cuda_array_interface(data)
     return Tensor(_C.from_dlpack(data))
@@ -331,7 +349,19 @@ def _from_cuda_array_interface(data: Any) -> Tensor:
         raise DtypeError(f"from_dlpack: expected strides in whole elements of {kind}, got {tuple(steps)} bytes")
     pointer, readonly = facts["data"]
     strides = tuple(int(s) // kind.itemsize for s in steps)
-    return Tensor(_C.from_cuda_pointer(pointer, shape, strides, kind, bool(readonly), data))
+    stream = facts.get("stream")  # since version 3; without one the values are ready
+    handle = None if stream is None else _stream_handle("from_dlpack", stream)
+    result = Tensor(_C.from_cuda_pointer(pointer, shape, strides, kind, bool(readonly), data))
+    if handle is not None:
+        _C.wait_for_stream(result.device, handle)
+    return result
+
+
+def _stream_handle(op: str, stream: Any) -> int:
+    """A stream as DLPack and the CUDA array interface name it: 1 legacy, 2 of this thread, else a handle."""
+    if not isinstance(stream, int) or isinstance(stream, bool) or stream < 1:
+        raise ArgumentError(f"{op}: expected a stream of 1 (legacy), 2 (per thread) or a handle, got {stream!r}")
+    return stream
 
 
 def full(shape: int | Sequence[int], value: float, dtype: DTypeLike = "float32", *, device: str = "cpu") -> Tensor:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,8 @@ import pytest
 
 import deepcore as dc
 from bench import accept
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -72,6 +77,16 @@ def test_cuda_is_refused_with_the_reason(register: Any, tmp_path: Path, capsys: 
     register(0.1)
     assert run(tmp_path, "--device", "cuda") == 2
     assert dc.cuda.reason() in capsys.readouterr().err
+
+
+def test_the_command_without_a_device(tmp_path: Path) -> None:
+    (tmp_path / "mnist").mkdir()
+    command = [sys.executable, "-m", "bench", "accept", "cnn-mnist-quick", "--data", str(tmp_path), "--device", "cuda"]
+    hidden = {"CUDA_VISIBLE_DEVICES": "-1", "DEEPCORE_EMULATE_DEVICES": "0"}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **hidden}, timeout=60)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("accept: --device cuda: ") and len(done.stderr.splitlines()) == 1
+    assert "use device='cpu'" in done.stderr
 
 
 def test_training_outside_the_timer_is_a_mistake(register: Any, tmp_path: Path) -> None:

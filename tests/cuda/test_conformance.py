@@ -95,7 +95,8 @@ def test_differences_are_seen(arrays: ModuleType) -> None:
 def test_program_for_a_gpu_is_built(tmp_path: Path) -> None:
     """Compiled and linked as tools/conformance.py does; where there is no GPU the program says so."""
     program = tmp_path / "conformance"
-    sources = (HERE / "conformance.cu", ROOT / "cuda" / "runtime" / "gpu_cuda.cu")
+    runtime = ROOT / "cuda" / "runtime"
+    sources = (HERE / "conformance.cu", runtime / "gpu_cuda.cu", runtime / "diagnosis.cpp")
     command = [str(NVCC), "-std=c++20", "-arch=sm_80", *INCLUDES, *map(str, sources), "-o", str(program)]
     done = subprocess.run(command, capture_output=True, text=True)
     if "cannot find -lcudart" in done.stderr:

@@ -1,6 +1,9 @@
 // runtime/gpu.h over the emulated device.
 //   DEEPCORE_EMULATE_DEVICES   number of devices (default 2)
 //   DEEPCORE_EMULATE_MEMORY    bytes of each (default 16 GiB)
+//   DEEPCORE_EMULATE_DRIVER    the CUDA version of its driver, 12080 for 12.8, 0 for none (default: new enough)
+//   DEEPCORE_EMULATE_CAPABILITY   of the last device, 75 for 7.5 (default 90)
+//   DEEPCORE_EMULATE_START     what the driver says instead of counting its devices
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -10,6 +13,7 @@
 #include "emulation/memory.h"
 #include "emulation/runtime/faults.h"
 #include "emulation/runtime/stream.h"
+#include "runtime/diagnosis.h"
 #include "runtime/gpu.h"
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -20,6 +24,8 @@ namespace dc::emulation {
 namespace {
 
 constexpr int kDevices = 2;
+constexpr int kRuntimeVersion = 13000;
+constexpr int kCapability = 90;
 
 uint64_t number_from(const char* name, uint64_t otherwise) {
   const char* text = std::getenv(name);
@@ -29,9 +35,24 @@ uint64_t number_from(const char* name, uint64_t otherwise) {
   return *end ? otherwise : value;
 }
 
-int devices() {
-  static const int n = static_cast<int>(number_from("DEEPCORE_EMULATE_DEVICES", kDevices));
-  return n;
+struct Found {
+  int devices;
+  std::string reason;
+};
+const Found& found() {
+  static const Found once = [] {
+    gpu::Facts facts;
+    facts.runtime = kRuntimeVersion;
+    facts.driver = static_cast<int>(number_from("DEEPCORE_EMULATE_DRIVER", kRuntimeVersion));
+    if (const char* error = std::getenv("DEEPCORE_EMULATE_START")) facts.start_error = error;
+    facts.capabilities.assign(number_from("DEEPCORE_EMULATE_DEVICES", kDevices), {kCapability / 10, kCapability % 10});
+    const int last = static_cast<int>(number_from("DEEPCORE_EMULATE_CAPABILITY", kCapability));
+    if (!facts.capabilities.empty()) facts.capabilities.back() = {last / 10, last % 10};
+    Found f{static_cast<int>(facts.capabilities.size()), gpu::reason_of(facts)};
+    if (!f.reason.empty()) f.devices = 0;
+    return f;
+  }();
+  return once;
 }
 uint64_t memory_limit() {
   static const uint64_t bytes = number_from("DEEPCORE_EMULATE_MEMORY", kDeviceMemory);
@@ -39,8 +60,12 @@ uint64_t memory_limit() {
 }
 
 struct Accounts {
-  std::map<void*, size_t> sizes;  // of device memory that is really there
-  std::map<int, uint64_t> used;   // by device
+  struct Block {
+    int device;
+    size_t bytes;
+  };
+  std::map<const void*, Block> blocks;  // of device memory that is really there
+  std::map<int, uint64_t> used;         // by device
   uint64_t allocations = 0, live = 0;
   int64_t skip = 0, failing = 0;
 };
@@ -63,12 +88,16 @@ bool fails_now() {
 
 void free_now(int device, void* p) {
   Accounts& a = accounts();
-  a.used[device] -= a.sizes[p];
-  a.sizes.erase(p);
+  a.used[device] -= a.blocks[p].bytes;
+  a.blocks.erase(p);
   free_device(p);
 }
 
-EmulatedStream& stream_of(void* handle) { return *static_cast<EmulatedStream*>(handle); }
+EmulatedStream& stream_of(void* handle) {
+  static auto* const special = new EmulatedStream[2];  // the legacy stream, and the one of each thread
+  const auto number = reinterpret_cast<uintptr_t>(handle);
+  return number == 1 || number == 2 ? special[number - 1] : *static_cast<EmulatedStream*>(handle);
+}
 
 }  // namespace
 
@@ -94,13 +123,11 @@ using emulation::runtime_lock;
 using emulation::stream_of;
 
 bool emulated() { return true; }
-int device_count() { return emulation::devices(); }
-std::string reason() {
-  return device_count() > 0 ? "" : "no CUDA device: DEEPCORE_EMULATE_DEVICES=0 leaves the emulation without one";
-}
+int device_count() { return emulation::found().devices; }
+std::string reason() { return emulation::found().reason; }
 AcceleratorProperties properties(int) {
-  return {"emulated device (for tests)", 9, 0, static_cast<int>(emulation::kMultiprocessors),
-          static_cast<size_t>(emulation::memory_limit())};
+  return {"emulated device (for tests)", emulation::kCapability / 10, emulation::kCapability % 10,
+          static_cast<int>(emulation::kMultiprocessors), static_cast<size_t>(emulation::memory_limit())};
 }
 
 void* allocate(int device, void* stream, size_t bytes) {
@@ -115,7 +142,7 @@ void* allocate(int device, void* stream, size_t bytes) {
   }
   void* p = emulation::allocate_device(bytes);
   if (!p) return nullptr;
-  a.sizes[p] = bytes;
+  a.blocks[p] = {device, bytes};
   a.used[device] += bytes;
   ++a.live;
   return p;
@@ -176,13 +203,26 @@ void release_pinned(void* p) {
   std::free(p);
 }
 
+int device_of(const void* p) {
+  const std::lock_guard hold(runtime_lock());
+  const auto& blocks = accounts().blocks;
+  auto next = blocks.upper_bound(p);
+  if (next == blocks.begin()) return -1;
+  const auto& [start, block] = *--next;
+  return static_cast<const char*>(p) < static_cast<const char*>(start) + block.bytes ? block.device : -1;
+}
+
 Status copy(int, void* stream, void* to, const void* from, size_t bytes, Direction) {
   const std::lock_guard hold(runtime_lock());
-  push(stream_of(stream), [to, from, bytes] {
-    std::memcpy(to, from, bytes);
-    return Status{};
-  });
-  return {};
+  EmulatedStream& s = stream_of(stream);
+  push(
+      s,
+      [to, from, bytes] {
+        std::memcpy(to, from, bytes);
+        return Status{};
+      },
+      emulation::Kind::copy);
+  return emulation::copies_run_early(s) ? drain(s, s.pushed) : Status{};
 }
 
 Status copy_peer(int, void* to, int, const void* from, size_t bytes, void* stream) {
@@ -217,7 +257,8 @@ Status record(int, void* event, void* stream) {
 Status wait(int, void* stream, void* event) {
   const std::lock_guard hold(runtime_lock());
   const EmulatedEvent recorded = *static_cast<EmulatedEvent*>(event);
-  if (recorded.stream) push(stream_of(stream), [recorded] { return drain(*recorded.stream, recorded.ticket); });
+  if (recorded.stream)
+    push(stream_of(stream), [recorded] { return drain(*recorded.stream, recorded.ticket); }, emulation::Kind::copy);
   return {};
 }
 
@@ -274,5 +315,9 @@ bool capturing(int, void* stream) { return stream_of(stream).capturing; }
 
 void name_operation(const char* op) { emulation::name_current_operation(op); }
 void select(int) {}
+Status health(int) {
+  const std::lock_guard hold(runtime_lock());
+  return emulation::health();
+}
 
 }  // namespace dc::gpu

@@ -11,7 +11,9 @@ from numpy.typing import ArrayLike
 
 from deepcore.data.dataset import Batch, Dataset, Indices
 from deepcore.data.prefetch import Prefetch
+from deepcore.device import check_device
 from deepcore.errors import ArgumentError, CheckpointError, DataError, ShapeError
+from deepcore.staging import sent_ahead
 
 _BUCKET_BATCHES = 50  # lengths are sorted within this many batches: little padding, yet well mixed
 _BATCH_ORDER_STREAM = 1 << 32  # streams from here on order the batches of an epoch, those below its samples
@@ -104,13 +106,31 @@ class DataLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches of the current epoch."""
+        return self.batches()
+
+    def batches(self, device: str = "cpu") -> Iterator[Batch]:
+        """As `iter`, with the values on `device` as well, for `deepcore.staging.tensor_of`.
+
+        For a GPU the next batch is copied through pinned memory while the step on this one runs, and the step waits for
+        its own batch only. A loader with prefetch=0 and a transform makes no batch ahead: the transform may depend on
+        the step before.
+
+        Raises:
+            DeviceError: there is no such device.
+            OutOfMemoryError: it has no room for a batch, or the host none for a pinned one.
+
+        """
+        device = check_device(device)
         epoch, start = self._epoch, self._resume
         self._resume = self._batch = 0
         plan = self._plan(epoch)
         load = _Load(self.dataset, self.transform, epoch, plan, start)
-        batches = Prefetch(load, self.prefetch) if self.prefetch else load()
+        batches: Iterator[Batch] = Prefetch(load, self.prefetch) if self.prefetch else load()
         with contextlib.closing(batches):  # type: ignore[type-var]
-            for number, batch in enumerate(batches, start + 1):
+            ready = batches
+            if device != "cpu":
+                ready = sent_ahead(batches, device, ahead=self.prefetch > 0 or self.transform is None)
+            for number, batch in enumerate(ready, start + 1):
                 # Before the batch is handed out, so that a state taken while it is used counts it as used.
                 self._epoch, self._batch = (epoch, number) if number < len(plan) else (epoch + 1, 0)
                 yield batch

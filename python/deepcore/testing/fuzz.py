@@ -48,8 +48,8 @@ HANG_SECONDS = 120.0
 
 # Not called with random arguments: they measure for seconds, or change the state that all later calls share.
 # cuda_properties needs a device, from_cuda_pointer an address that someone vouches for.
-SKIPPED = {"cuda_properties", "from_cuda_pointer", "measure_peak_flops", "measure_read_bandwidth", "select_isa",
-           "set_num_threads"}  # fmt: skip
+SKIPPED = {"cuda_properties", "from_cuda_pointer", "let_stream_wait", "measure_peak_flops", "measure_read_bandwidth",
+           "select_isa", "set_num_threads", "wait_for_stream"}  # fmt: skip
 
 Arguments = dict[str, Any]
 

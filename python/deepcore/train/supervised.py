@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from deepcore import ops
 from deepcore.nn.module import Module
-from deepcore.tensor import Tensor, as_tensor
+from deepcore.staging import tensor_of
+from deepcore.tensor import Tensor
 
 LossFunction = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 Metric = Callable[[npt.NDArray[Any], npt.NDArray[Any]], float]
@@ -49,8 +50,8 @@ class Supervised:
     def step(self, model: Module, batch: tuple[npt.NDArray[Any], ...]) -> tuple[Tensor, dict[str, float]]:
         """The loss (differentiable while recording) and the metrics of one batch."""
         device = model.device
-        x, y = as_tensor(batch[0]).to(device), as_tensor(batch[1]).to(device)
-        weight = as_tensor(batch[2]).to(device) if len(batch) > 2 else None
+        x, y = tensor_of(batch, 0, device), tensor_of(batch, 1, device)
+        weight = tensor_of(batch, 2, device) if len(batch) > 2 else None
         outputs = model(x)
         loss = self.loss(outputs, y, weight)
         values = np.asarray(outputs.numpy())

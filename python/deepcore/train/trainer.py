@@ -38,7 +38,10 @@ class Task(Protocol):
     """What a step is: the loss of a batch, and metrics averaged over samples."""
 
     def step(self, model: Module, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        """Loss (one element) and metrics of one batch."""
+        """Loss (one element) and metrics of one batch.
+
+        For a model on a GPU the arrays are there already: `deepcore.staging.tensor_of(batch, 0, model.device)`.
+        """
         ...
 
 
@@ -156,7 +159,7 @@ class Trainer:
     ) -> None:  # fmt: skip
         epoch = data.epoch
         self.model.train()
-        for batch in data:
+        for batch in data.batches(self.model.device):
             started = time.perf_counter()
             loss, metrics = self._train_batch(batch, last=data.epoch > epoch)
             n = len(batch[0])
@@ -250,7 +253,7 @@ class Trainer:
         count = 0
         self.model.eval()
         with self._averaged(), no_grad():
-            for batch in data:
+            for batch in data.batches(self.model.device):
                 loss, metrics = self.task.step(self.model, batch)
                 n = len(batch[0])
                 count += n
