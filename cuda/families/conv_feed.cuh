@@ -16,6 +16,8 @@ struct TermTiles {
   Windows<float> windows;
   bool wide;
   DC_DEVICE void select(long long batch) { windows.select(batch); }
+  DC_DEVICE Windows<float>::Pixel row(long long i) const { return windows.pixel(i); }
+  DC_DEVICE float get(const Windows<float>::Pixel& row, long long p) const { return windows.get(row, windows.term(p)); }
 };
 
 template <int kOuter, int kThreads>
@@ -80,6 +82,8 @@ struct PixelTiles {
   long long terms;
   bool wide;
   DC_DEVICE void select(long long batch) { windows.select(batch); }
+  DC_DEVICE Windows<float>::Term row(long long i) const { return windows.term(i); }
+  DC_DEVICE float get(const Windows<float>::Term& row, long long p) const { return windows.get(windows.pixel(p), row); }
 };
 
 template <int kOuter, int kThreads>

@@ -126,6 +126,16 @@ struct Product {
   long long first;  // of (batch, part) in this launch
 };
 
+// The terms of a part.
+struct PartRange {
+  long long begin, end;
+};
+template <class T>
+DC_DEVICE PartRange part_range(const Product<T>& product, int split) {
+  const long long begin = split * product.depth;
+  return {begin, begin + product.depth < product.k ? begin + product.depth : product.k};
+}
+
 struct TilePlace {
   long long m0, n0, batch;
   int split;

@@ -31,9 +31,22 @@ struct TileLayout<true, kOuter> {
     DC_UNROLL
     for (int j = 0; j < 4; ++j) v[j] = bits_float(r[j]);
   }
+  // By single loads: ldmatrix wants four neighbouring registers, which a kernel that fills all of them lacks.
+  struct Singly {
+    int at;
+    DC_DEVICE explicit Singly(int outer) {
+      const int l = static_cast<int>(lane());
+      at = index(outer + l / 4, l % 4);
+    }
+    DC_DEVICE void read(const float* tile, int i, float (&v)[4]) const {
+      DC_UNROLL
+      for (int j = 0; j < 4; ++j) v[j] = tile[(at ^ 4 * j) + i * (8 * kStep)];
+    }
+  };
 };
 template <int kOuter>
 struct TileLayout<false, kOuter> {
+  using Singly = TileLayout;
   static constexpr int kPitch = kOuter + 8, kSize = kStep * kPitch;
   static DC_DEVICE int index(int outer, int p) { return p * kPitch + outer; }
   int at;
@@ -47,18 +60,22 @@ struct TileLayout<false, kOuter> {
   }
 };
 
+// An operand in tiles: `wide`, and single elements by row() and get() for results that are computed again.
 template <bool kAlongP>
 struct MatrixTiles {
   MatrixOperand<float> matrix;
+  const float* anywhere;  // that of the first batch, for copies of nothing: no register, unlike matrix.data
   bool wide;
   DC_DEVICE void select(long long batch) { matrix.select(batch); }
+  DC_DEVICE const float* row(long long i) const { return matrix.data + i * matrix.outer_step; }
+  DC_DEVICE float get(const float* row, long long p) const { return row[p * matrix.p_step]; }
 };
 
 template <bool kAlongP>
 MatrixTiles<kAlongP> matrix_tiles(const MatrixOperand<float>& m, long long k) {
   const bool wide = aligned(m.data) && multiple_of_4(m.batch_step) &&
                     multiple_of_4(kAlongP ? m.outer_step : m.p_step) && multiple_of_4(kAlongP ? k : m.outer);
-  return {m, wide};
+  return {m, m.data, wide};
 }
 
 // A thread's share of the copies of one operand: start() once, issue() of every step in order. What issue() of a step
@@ -80,11 +97,12 @@ DC_DEVICE int left_of(long long size, long long from, int most) {
   return static_cast<int>(left < 0 ? 0 : left < most ? left : most);
 }
 
-// Two counts in one register: how many of its groups a thread copies in the last stage and in all others.
+// Two counts in one register: how many of its groups a thread copies in the last stage and in all others. They come out
+// by a shift that differs from step to step: of two constants the compiler would make two registers for the whole loop.
 struct Counts {
   unsigned both = 0;
   DC_DEVICE void set(int usual, int last) { both = static_cast<unsigned>(last) << 16 | static_cast<unsigned>(usual); }
-  DC_DEVICE int get(bool last) const { return static_cast<int>(last ? both >> 16 : both & 0xFFFFu); }
+  DC_DEVICE int get(bool last) const { return static_cast<int>(both >> (last ? 16 : 0) & 0xFFFFu); }
 };
 
 template <int kOuter, int kThreads>
@@ -108,19 +126,21 @@ struct Feed<MatrixTiles<true>, kOuter, kThreads> {
     const float* from = at;
     if (tiles.wide) {
       constexpr int kRows = kThreads / (kStep / 4);
+      float* const to = tile + Layout::index(tid / 4, tid % 4 * 4);
       const long long step = kRows * tiles.matrix.outer_step;
       DC_UNROLL
       for (int e = 0; e < kOuter / kRows; ++e, from += step) {
         const bool valid = e * kRows < most;
-        cp_async16(tile + Layout::index(tid / 4 + e * kRows, tid % 4 * 4), valid ? from : tiles.matrix.data, valid);
+        cp_async16(to + e * kRows * kStep, valid ? from : tiles.anywhere, valid);
       }
     } else {
       constexpr int kRows = kThreads / kStep;
+      float* const to = tile + Layout::index(tid / kStep, tid % kStep);
       const long long step = kRows * tiles.matrix.outer_step;
       DC_UNROLL
       for (int e = 0; e < kOuter / kRows; ++e, from += step) {
         const bool valid = e * kRows < most;
-        cp_async4(tile + Layout::index(tid / kStep + e * kRows, tid % kStep), valid ? from : tiles.matrix.data, valid);
+        cp_async4(to + e * kRows * kStep, valid ? from : tiles.anywhere, valid);
       }
     }
     at += kStep;
@@ -154,7 +174,7 @@ struct Feed<MatrixTiles<false>, kOuter, kThreads> {
       DC_UNROLL
       for (int e = 0; e < kStep / kRows; ++e, from += step) {
         const bool valid = e * kRows < most;
-        cp_async16(tile + Layout::index(tid % kGroups * 4, tid / kGroups + e * kRows), valid ? from : tiles.matrix.data,
+        cp_async16(tile + Layout::index(tid % kGroups * 4, tid / kGroups + e * kRows), valid ? from : tiles.anywhere,
                    valid);
       }
     } else {
@@ -163,8 +183,7 @@ struct Feed<MatrixTiles<false>, kOuter, kThreads> {
       DC_UNROLL
       for (int e = 0; e < kStep / kRows; ++e, from += step) {
         const bool valid = e * kRows < most;
-        cp_async4(tile + Layout::index(tid % kOuter, tid / kOuter + e * kRows), valid ? from : tiles.matrix.data,
-                  valid);
+        cp_async4(tile + Layout::index(tid % kOuter, tid / kOuter + e * kRows), valid ? from : tiles.anywhere, valid);
       }
     }
     at += kStep * tiles.matrix.p_step;

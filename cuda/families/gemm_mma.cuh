@@ -7,9 +7,11 @@
 // Tensor cores truncate what they add up. Sums of bfloat16 products therefore start from zero every 16 terms and are
 // added in float32, rounded to nearest: a tenth more instructions, in the shadow of the tensor cores.
 // Terms t, t + 4, t + 8, t + 12 of a step take the places 2t, 2t + 1, 2t + 8, 2t + 9 of the instruction's 16, in both
-// operands alike: so four numbers of float32 come by one ldmatrix. Bound: tensor cores.
+// operands alike: so four numbers of float32 come by one ldmatrix. Results that are not finite are computed again in
+// float32 (repair_results). Bound: tensor cores.
 #pragma once
 #include <algorithm>
+#include <type_traits>
 
 #include "families/gemm_feed.cuh"
 #include "families/precision.h"
@@ -33,6 +35,9 @@ using TallMma = MmaTile<128, 64, 2, 2, 2>;
 // Two planes in the widest tile do not fit into the registers as the compiler orders them.
 template <Precision kPrecision>
 constexpr bool kWideFits = kPrecision != Precision::high;
+// Three planes in the widest tile take every register.
+template <Precision kPrecision, class Tile>
+constexpr bool kFull = kPrecision == Precision::accurate && Tile::kM * Tile::kN == 128 * 128;
 
 constexpr int planes_of(Precision p) { return p == Precision::accurate ? 3 : p == Precision::high ? 2 : 1; }
 
@@ -190,6 +195,26 @@ DC_DEVICE void write_results(const float (&results)[Tile::kM][Tile::kN], const O
   }
 }
 
+// Computes results that are infinite or NaN again in float32: the planes of a number that is infinite, or rounds to
+// infinity, meet with both signs. A sum ends at NaN, so that operands full of them cost little.
+template <class Tile, class A, class B>
+DC_DEVICE void repair_results(float (&results)[Tile::kM][Tile::kN], const A& a, const B& b,
+                              const Product<float>& product, const TilePlace& place) {
+  const int rows = left_of(product.m, place.m0, Tile::kM), columns = left_of(product.n, place.n0, Tile::kN);
+  const PartRange range = part_range(product, place.split);
+  for (int e = static_cast<int>(thread_index().x); e < rows * columns; e += Tile::kThreads) {
+    const int row = e / columns, c = e - row * columns;
+    float* const at = &results[row][c ^ (row & 3) << 3];
+    if (::fabsf(*at) < INFINITY) continue;
+    const auto line_a = a.row(place.m0 + row);
+    const auto line_b = b.row(place.n0 + c);
+    float sum = 0;
+    DC_NO_UNROLL
+    for (long long p = range.begin; p < range.end && sum == sum; ++p) sum += a.get(line_a, p) * b.get(line_b, p);
+    *at = sum;
+  }
+}
+
 template <Precision kPrecision, class Tile, class A, class B>
 DC_KERNEL void DC_LAUNCH_BOUNDS(Tile::kThreads, Tile::kMinBlocks)
     mma_product(A a, B b, Output<float> out, Product<float> product) {
@@ -197,24 +222,27 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(Tile::kThreads, Tile::kMinBlocks)
   using FeedB = Feed<B, Tile::kN, Tile::kThreads>;
   using Shared = MmaShared<Tile, FeedA, FeedB>;
   using Fragment = Fragments<kPrecision>;
+  using LayoutB = typename FeedB::Layout;
+  using ReaderB = std::conditional_t<kFull<kPrecision, Tile>, typename LayoutB::Singly, LayoutB>;
   constexpr int kRows = Tile::kFragmentsM, kTogether = Tile::kTogether, kAhead = kStages - 1;
   DC_DYNAMIC_SHARED(memory);
   Shared& shared = *reinterpret_cast<Shared*>(memory);
   const TilePlace start = tile_place(product, Tile::kM, Tile::kN);
   if (thread_index().x == 0) shared.place = start;
-  a.select(start.batch);
-  b.select(start.batch);
-  const long long p_begin = start.split * product.depth;
-  const long long p_end = p_begin + product.depth < product.k ? p_begin + product.depth : product.k;
+  A chosen_a = a;  // copies: the end selects again, so that the loop keeps no pointers for it
+  B chosen_b = b;
+  chosen_a.select(start.batch);
+  chosen_b.select(start.batch);
+  const auto [p_begin, p_end] = part_range(product, start.split);
   const int steps = static_cast<int>((p_end - p_begin + kStep - 1) / kStep);
   FeedA feed_a;
   FeedB feed_b;
-  feed_a.start(a, shared.notes_a, start.m0, p_begin, p_end);
-  feed_b.start(b, shared.notes_b, start.n0, p_begin, p_end);
+  feed_a.start(chosen_a, shared.notes_a, start.m0, p_begin, p_end);
+  feed_b.start(chosen_b, shared.notes_b, start.n0, p_begin, p_end);
   sync_block();
 
   const typename FeedA::Layout reader_a(static_cast<int>(warp()) / Tile::kWarpsN * Tile::kWarpM);
-  const typename FeedB::Layout reader_b(static_cast<int>(warp()) % Tile::kWarpsN * Tile::kWarpN);
+  const ReaderB reader_b(static_cast<int>(warp()) % Tile::kWarpsN * Tile::kWarpN);
   float sums[Tile::kFragmentsN][kRows][4] = {};
   for (int step = -kAhead; step < steps; ++step) {
     if (step >= 0) {
@@ -241,13 +269,13 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(Tile::kThreads, Tile::kMinBlocks)
         }
         multiply<kPrecision>(fa, fb, sums + j);
       }
-      feed_a.prepare(a, shared.notes_a, step + kStages);
-      feed_b.prepare(b, shared.notes_b, step + kStages);
+      feed_a.prepare(chosen_a, shared.notes_a, step + kStages);
+      feed_b.prepare(chosen_b, shared.notes_b, step + kStages);
     }
     const int next = step + kAhead, stage = next % kStages;
     if (next < steps) {  // over the stage of the step before: all warps have passed its end
-      feed_a.issue(a, shared.notes_a, next, next + 1 == steps, shared.ring.a[stage]);
-      feed_b.issue(b, shared.notes_b, next, next + 1 == steps, shared.ring.b[stage]);
+      feed_a.issue(chosen_a, shared.notes_a, next, next + 1 == steps, shared.ring.a[stage]);
+      feed_b.issue(chosen_b, shared.notes_b, next, next + 1 == steps, shared.ring.b[stage]);
     }
     cp_async_commit();
   }
@@ -257,15 +285,24 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(Tile::kThreads, Tile::kMinBlocks)
   const int g = static_cast<int>(lane()) / 4, t = static_cast<int>(lane()) % 4;
   const int row0 = static_cast<int>(warp()) / Tile::kWarpsN * Tile::kWarpM + g;
   const int column0 = static_cast<int>(warp()) % Tile::kWarpsN * Tile::kWarpN + 2 * t;
+  float probe[2] = {};  // stays 0 where all results are finite
   DC_UNROLL
   for (int i = 0; i < kRows; ++i) DC_UNROLL
   for (int half = 0; half < 2; ++half) DC_UNROLL
   for (int j = 0; j < Tile::kFragmentsN; ++j) {
     const int row = row0 + i * 16 + half * 8, column = column0 + 8 * j;
-    store(&shared.results[row][column ^ (row & 3) << 3], float2{sums[j][i][2 * half], sums[j][i][2 * half + 1]});
+    const float2 pair = {sums[j][i][2 * half], sums[j][i][2 * half + 1]};
+    probe[0] += 0 * pair.x, probe[1] += 0 * pair.y;
+    store(&shared.results[row][column ^ (row & 3) << 3], pair);
   }
-  sync_block();
+  const bool repair = sync_block_or(probe[0] + probe[1] != 0);
   const TilePlace place = shared.place;
+  if (repair) {
+    a.select(place.batch);
+    b.select(place.batch);
+    repair_results<Tile>(shared.results, a, b, product, place);
+    sync_block();
+  }
   if (product.splits > 1)
     out = part_output(product, place);
   else

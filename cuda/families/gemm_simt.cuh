@@ -100,8 +100,7 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(Tile::kThreads, sizeof(T) == sizeof(float) ? Til
   b.select(place.batch);
   const int tx = static_cast<int>(thread_index().x) % (Tile::kN / Tile::kTn);
   const int ty = static_cast<int>(thread_index().x) / (Tile::kN / Tile::kTn);
-  const long long p_begin = place.split * product.depth;
-  const long long p_end = p_begin + product.depth < product.k ? p_begin + product.depth : product.k;
+  const auto [p_begin, p_end] = part_range(product, place.split);
 
   Carried<T, A, Tile::kM, Tile::kK, Tile::kThreads> from_a;
   Carried<T, B, Tile::kN, Tile::kK, Tile::kThreads> from_b;

@@ -3,7 +3,7 @@
 //   accurate  tensor cores, each number as three bfloat16 planes, six products: the error of float32
 //   high      two planes, three products: a relative error of about 2^-17 per term
 //   tf32      one product of numbers rounded to 11 bits: a relative error of about 2^-11 per term
-// An operand that is infinite gives NaN in `accurate` and `high`: its planes meet with both signs.
+// Infinities and NaN are those of float32 in every precision: a result that is not finite is computed again in float32.
 // `conv` starts as `accurate`: nobody has measured tf32 of these kernels on a GPU yet.
 #pragma once
 #include <atomic>

@@ -38,6 +38,14 @@ def close(actual: Values, expected: Values, squares: Values, most: float) -> Non
         assert np.max(np.abs(actual - expected) / (np.sqrt(squares) + 1e-30)) < most
 
 
+def same_kinds(actual: Values, float32: Values, exact: Values, squares: Values, most: float) -> None:
+    """NaN and infinities where float32 has them, and finite numbers within their error."""
+    finite, infinite = np.isfinite(float32), np.isinf(float32)
+    assert np.array_equal(np.isnan(actual), np.isnan(float32))
+    assert np.array_equal(actual[infinite], float32[infinite])
+    close(actual[finite].astype(np.float64), exact[finite], squares[finite], most)
+
+
 def check_product(rng: np.random.Generator, m: int, n: int, k: int, ta: bool, tb: bool, most: float,
                   dtype: str = "float32", lead: tuple[int, ...] = ()) -> None:  # fmt: skip
     a = rng.standard_normal((*lead, k, m) if ta else (*lead, m, k)).astype(dtype)
@@ -110,6 +118,50 @@ def test_nan_stays_in_its_row(precision: str) -> None:
     assert np.isnan(product[5]).all() and np.isfinite(np.delete(product, 5, 0)).all()
 
 
+# Infinities, NaN and numbers that round to infinity, far enough from each other to meet in few sums.
+PLANTED = [np.inf, -np.inf, np.nan, 3.4e38, -np.finfo(np.float32).max, np.inf]
+
+
+def numbers(rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
+    """Normal ones that no rounding of an operand makes pass 1: products with the largest number overflow or do not."""
+    x = rng.standard_normal(shape).astype(np.float32)
+    x[np.abs(np.abs(x) - 1) < 0.01] = 0.5
+    return x
+
+
+def in_turn(a: Values, b: Values, dtype: type) -> Values:
+    """a @ b, term by term."""
+    sums = np.zeros((a.shape[0], b.shape[1]), dtype)
+    for p in range(a.shape[1]):
+        sums += a[:, p : p + 1].astype(dtype) * b[p].astype(dtype)
+    return sums
+
+
+# 64 x 64 tiles, not aligned; a sum in parts; 128 x 64; 128 x 128.
+@pytest.mark.parametrize("turns", [(False, False), (False, True), (True, False), (True, True)], ids=str)
+@pytest.mark.parametrize("size", [(65, 130, 97), (70, 68, 1500), (2049, 1028, 20), (1024, 1028, 16)], ids=str)
+def test_products_of_infinities(size: tuple[int, int, int], turns: tuple[bool, bool], precision: str) -> None:
+    m, n, k = size
+    rng = np.random.default_rng(0)
+    a, b = numbers(rng, (m, k)), numbers(rng, (k, n))
+    for i, value in enumerate(PLANTED):
+        a[(7 * i + 3) % m, (5 * i + 1) % k] = value
+        b[(3 * i + 2) % k, n - 1 - 9 * i] = value
+    a[40, [0, k - 1]] = np.inf, -np.inf
+    b[1, 20:30] = 0  # beside the first infinity
+    b[6, 30:40] = 1e-9
+    p, q = (
+        ops.transpose(dc.tensor(np.ascontiguousarray(x.T)).cuda(), (1, 0)) if turn else dc.tensor(x).cuda()
+        for x, turn in zip((a, b), turns, strict=True)
+    )
+    with np.errstate(invalid="ignore", over="ignore"):
+        expected, exact = in_turn(a, b, np.float32), in_turn(a, b, np.float64)
+        squares = in_turn(a.astype(np.float64) ** 2, b.astype(np.float64) ** 2, np.float64)
+    assert np.isnan(expected).any() and np.isposinf(expected).any() and np.isneginf(expected).any()
+    assert (np.abs(expected[np.isfinite(expected)]) > 1e37).any()
+    same_kinds(ops.matmul(p, q).numpy(), expected, exact, squares, ERRORS[precision])
+
+
 def adjoints(x: Values, w: Values, g: Values, o: dict[str, Any]) -> tuple[Values, Values]:
     """Gradients of sum(g * conv(x, w)), tap by tap."""
     gx, gw = np.zeros_like(x), np.zeros_like(w)
@@ -162,6 +214,42 @@ def test_convolutions(shapes: Any, precision: str) -> None:
         close(ops.conv2d(p, q, **options).numpy(), y, squares[0], most)
         close(registry["conv2d_grad_input"](r, q, shape=xs, **options).numpy(), gx, squares[1], most)
         close(registry["conv2d_grad_weight"](p, r, shape=ws, **options).numpy(), gw, squares[2], most)
+
+
+# Convolutions on tensor cores, in all directions.
+@pytest.mark.parametrize("shapes", CONVOLUTIONS[:4], ids=lambda s: f"{s[0]}{s[1]}")
+def test_convolutions_of_infinities(shapes: Any, precision: str) -> None:
+    xs, ws, stride, padding, dilation, groups = shapes
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    rng = np.random.default_rng(0)
+    x, w = numbers(rng, xs), numbers(rng, ws)
+    g = numbers(rng, reference_conv2d(x, w, **options).shape)
+    odd_x, odd_w, odd_g = x.copy(), w.copy(), g.copy()
+    # A sum that meets two of them is the same in any order: the number that may overflow lies apart from infinities.
+    odd_x[-1, 0, 2, 3] = odd_g[-1, 0, 2, 3] = 3.4e38
+    for i, value in enumerate([np.inf, -np.inf, np.nan]):
+        odd_x[-1, 8 + 2 * i, 11 - 2 * i, i] = odd_g[-1, 4 + i % 2, 5 - i, 2 * i] = odd_w[6 * i, i, 2 - i, i] = value
+
+    def gx_of(g: Values, w: Values) -> Values:
+        return adjoints(np.zeros(xs), w, g, options)[0]
+
+    def gw_of(x: Values, g: Values) -> Values:
+        return adjoints(x, np.zeros(ws), g, options)[1]
+
+    for on_device, by_numpy, operands in (
+        (lambda x, w: ops.conv2d(x, w, **options), lambda x, w: reference_conv2d(x, w, **options), (odd_x, w)),
+        (lambda x, w: ops.conv2d(x, w, **options), lambda x, w: reference_conv2d(x, w, **options), (x, odd_w)),
+        (lambda g, w: registry["conv2d_grad_input"](g, w, shape=xs, **options), gx_of, (odd_g, w)),
+        (lambda x, g: registry["conv2d_grad_weight"](x, g, shape=ws, **options), gw_of, (odd_x, g)),
+        (lambda x, g: registry["conv2d_grad_weight"](x, g, shape=ws, **options), gw_of, (x, odd_g)),
+    ):
+        first, second = (v.astype(np.float64) for v in operands)
+        with np.errstate(invalid="ignore", over="ignore"):
+            exact, squares = by_numpy(first, second), by_numpy(first * first, second * second)
+            float32 = exact.astype(np.float32)
+        assert np.isnan(float32).any() and np.isinf(float32).any()
+        result = on_device(*(dc.tensor(v).cuda() for v in operands)).numpy()
+        same_kinds(result, float32, exact, squares, ERRORS[precision])
 
 
 def test_precision_by_name() -> None:
