@@ -5,8 +5,13 @@
 #define DC_KERNEL __global__
 #define DC_DEVICE __device__ __forceinline__
 #define DC_HOST_DEVICE __host__ __device__ __forceinline__
-// At most `threads` per block, and registers for at least `blocks` of them on a multiprocessor.
+// At most `threads` per block, and registers for at least `blocks` of them on a multiprocessor; code for 10.0 and later
+// takes a few registers more, and spills where it is held to as many blocks as that for 8.0 and 9.0.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+#define DC_LAUNCH_BOUNDS(threads, blocks) __launch_bounds__(threads, (blocks) > 1 ? (blocks) - 1 : 1)
+#else
 #define DC_LAUNCH_BOUNDS(threads, blocks) __launch_bounds__(threads, blocks)
+#endif
 #define DC_RESTRICT __restrict__
 #define DC_UNROLL _Pragma("unroll")
 #define DC_NO_UNROLL _Pragma("unroll 1")
