@@ -108,6 +108,16 @@ def test_tensors_keep_their_device_in_a_pickle() -> None:
     assert x.device == "cpu" and x.tolist() == [1.0, 2.0]
 
 
+def test_precision_needs_a_known_word_and_a_device() -> None:
+    with pytest.raises(ArgumentError, match=r"expected matmul in .* got 'fast'"):
+        dc.cuda.set_float32_precision("fast")
+    if not dc.cuda.is_available():
+        with pytest.raises(DeviceError):
+            dc.cuda.set_float32_precision("tf32")
+        with pytest.raises(DeviceError):
+            dc.cuda.float32_precision()
+
+
 def test_a_tensor_of_the_cpu_has_no_cuda_array_interface() -> None:
     x = dc.zeros(3)
     assert not hasattr(x, "__cuda_array_interface__") and x.__dlpack_device__() == (1, 0)

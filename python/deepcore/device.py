@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from deepcore import _C
@@ -61,6 +62,15 @@ class memory:
         _C.empty_cache(device)
 
 
+_PRECISIONS = ("strict", "accurate", "high", "tf32")
+
+
+def _back_end() -> Any:
+    """The extension module of CUDA devices; DeviceError where there is none."""
+    check_device("cuda")
+    return importlib.import_module("deepcore._cuda_emulated" if _C.cuda_emulated() else "deepcore._cuda")
+
+
 class cuda:
     """State of the CUDA back end."""
 
@@ -98,6 +108,25 @@ class cuda:
     def empty_cache(device: str = "cuda") -> None:
         """Give cached blocks back to the device."""
         memory.empty_cache(device)
+
+    @staticmethod
+    def set_float32_precision(matmul: str | None = None, conv: str | None = None) -> None:
+        """How products of float32 are computed on CUDA devices from now on, in the whole process; None changes nothing.
+
+        'strict': float32 multiply-adds; 'accurate' (default): tensor cores with the error of float32; 'high': tensor
+        cores, relative error 2^-17 per term; 'tf32': 2^-11 per term. ArgumentError for any other word, DeviceError
+        where there is no CUDA device.
+        """
+        for what, value in (("matmul", matmul), ("conv", conv)):
+            if value is not None and value not in _PRECISIONS:
+                raise ArgumentError(f"set_float32_precision: expected {what} in {list(_PRECISIONS)}, got {value!r}")
+        _back_end().set_float32_precision(matmul, conv)
+
+    @staticmethod
+    def float32_precision() -> dict[str, str]:
+        """Precision of 'matmul' and 'conv', as `set_float32_precision` takes it."""
+        matmul, conv = _back_end().float32_precision()
+        return {"matmul": matmul, "conv": conv}
 
     @staticmethod
     def reason() -> str:

@@ -118,3 +118,23 @@ def test_work_waits_for_someone_who_needs_it() -> None:
     assert module.launches() == before
     assert y.tolist() == [2.0] * 10
     assert module.launches() > before
+
+
+def test_precision_of_products_is_a_choice() -> None:
+    before = dc.cuda.float32_precision()
+    assert before == {"matmul": "accurate", "conv": "accurate"}
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal(s).astype(np.float32) for s in ((256, 512), (512, 256)))
+    exact = a.astype(np.float64) @ b
+    errors = {}
+    try:
+        for name in ("strict", "accurate", "high", "tf32"):
+            dc.cuda.set_float32_precision(matmul=name)
+            assert dc.cuda.float32_precision() == {"matmul": name, "conv": "accurate"}
+            errors[name] = np.abs((dc.tensor(a).cuda() @ dc.tensor(b).cuda()).numpy() - exact).max()
+        with pytest.raises(ArgumentError, match=r"expected conv in .* got 'fp8'"):
+            dc.cuda.set_float32_precision("strict", "fp8")
+        assert dc.cuda.float32_precision()["matmul"] == "tf32"
+    finally:
+        dc.cuda.set_float32_precision(**before)
+    assert errors["accurate"] < 4 * errors["strict"] < errors["tf32"] and errors["high"] < errors["tf32"] / 10
