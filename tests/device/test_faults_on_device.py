@@ -14,16 +14,11 @@ import pytest
 import deepcore as dc
 from deepcore import nn, ops, optim
 from deepcore.errors import DeviceError, OutOfMemoryError
+from tests.device.emulated import device_module
 
 pytestmark = pytest.mark.skipif(
     not dc.cuda.is_emulated(), reason="needs the emulated device (DEEPCORE_CUDA_EMULATE=1), which fails on request"
 )
-
-
-def device_module() -> Any:
-    from deepcore import _cuda_emulated  # type: ignore[attr-defined]
-
-    return _cuda_emulated
 
 
 def run_python(code: str, **environment: str) -> str:

@@ -13,9 +13,7 @@ import pytest
 import deepcore as dc
 from deepcore import ops
 from deepcore.errors import ArgumentError, DeviceError, DtypeError
-
-emulated = pytest.mark.skipif(not dc.cuda.is_emulated(), reason="needs the emulated device (DEEPCORE_CUDA_EMULATE=1)")
-two_devices = pytest.mark.skipif(dc.cuda.device_count() < 2, reason="needs two CUDA devices")
+from tests.device.emulated import device_module, emulated, two_devices
 
 
 class Foreign:
@@ -24,12 +22,6 @@ class Foreign:
     def __init__(self, x: dc.Tensor, **changes: Any) -> None:
         self.memory = x
         self.__cuda_array_interface__ = {**x.__cuda_array_interface__, **changes}
-
-
-def device_module() -> Any:
-    from deepcore import _cuda_emulated  # type: ignore[attr-defined]
-
-    return _cuda_emulated
 
 
 def test_memory_is_shared() -> None:

@@ -14,15 +14,9 @@ import pytest
 
 import deepcore as dc
 from deepcore import nn, ops, optim
+from tests.device.emulated import device_module, hooked, labels, tensor
 
-if dc.cuda.is_emulated():
-    from deepcore import _cuda_emulated as module  # type: ignore[attr-defined]
-else:
-    module = None
-
-pytestmark = pytest.mark.skipif(
-    module is None or not module.hooks, reason="needs the emulated device with hooks: build_emulated.py --check hooks"
-)
+pytestmark = hooked
 
 MOST = 1.05  # times the stated bytes
 SECTOR = 32
@@ -55,27 +49,19 @@ class Case:
         return MOST * stated * self.elements + self.rest
 
 
-def tensor(*shape: int, seed: int = 0) -> dc.Tensor:
-    return dc.tensor(np.random.default_rng(seed).standard_normal(shape).astype(np.float32)).cuda()
-
-
-def labels(n: int, classes: int) -> dc.Tensor:
-    return dc.tensor(np.random.default_rng(1).integers(0, classes, n)).cuda()
-
-
 def moved(prepare: Callable[[], Callable[[], Any]]) -> Bytes:
     work = prepare()
     dc.cuda.synchronize()
-    module.count_traffic(True)
+    device_module().count_traffic(True)
     try:
-        module.take_moved_bytes()
+        device_module().take_moved_bytes()
         kept = work()  # until the device is done
         dc.cuda.synchronize()
-        launches, read, written, read_once, written_once = module.take_moved_bytes()
+        launches, read, written, read_once, written_once = device_module().take_moved_bytes()
         del kept
     finally:
-        module.count_traffic(False)
-        module.take_traffic()
+        device_module().count_traffic(False)
+        device_module().take_traffic()
     return Bytes(launches, read + written, read_once + written_once)
 
 

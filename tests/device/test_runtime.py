@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,15 +10,7 @@ import pytest
 import deepcore as dc
 from deepcore import ops
 from deepcore.errors import ArgumentError, DeviceError
-
-emulated = pytest.mark.skipif(not dc.cuda.is_emulated(), reason="needs the emulated device (DEEPCORE_CUDA_EMULATE=1)")
-two_devices = pytest.mark.skipif(dc.cuda.device_count() < 2, reason="needs two CUDA devices")
-
-
-def device_module() -> Any:
-    from deepcore import _cuda_emulated  # type: ignore[attr-defined]
-
-    return _cuda_emulated
+from tests.device.emulated import device_module, emulated, two_devices
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64", "uint8", "bool"])

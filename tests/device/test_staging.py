@@ -17,14 +17,7 @@ from deepcore.data import ArrayDataset, Augment, DataLoader
 from deepcore.errors import ArgumentError, DeviceError, OutOfMemoryError
 from deepcore.staging import DeviceBatch, tensor_of
 from deepcore.train import Trainer
-
-emulated = pytest.mark.skipif(not dc.cuda.is_emulated(), reason="needs the emulated device (DEEPCORE_CUDA_EMULATE=1)")
-
-
-def device_module() -> Any:
-    from deepcore import _cuda_emulated  # type: ignore[attr-defined]
-
-    return _cuda_emulated
+from tests.device.emulated import device_module, emulated
 
 
 @pytest.fixture(params=["late", "early"] if dc.cuda.is_emulated() else ["hardware"], autouse=True)

@@ -10,30 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import deepcore as dc
 from deepcore import nn, ops, optim
+from tests.device.emulated import device_module, hooked, labels, tensor
 
-if dc.cuda.is_emulated():
-    from deepcore import _cuda_emulated as module  # type: ignore[attr-defined]
-else:
-    module = None
-
-pytestmark = pytest.mark.skipif(
-    module is None or not module.hooks, reason="needs the emulated device with hooks: build_emulated.py --check hooks"
-)
+pytestmark = hooked
 
 MOST = 1.05  # times the ideal traffic
-
-
-def tensor(*shape: int) -> dc.Tensor:
-    return dc.tensor(np.random.default_rng(0).standard_normal(shape).astype(np.float32)).cuda()
-
-
-def labels(n: int, classes: int) -> dc.Tensor:
-    return dc.tensor(np.random.default_rng(1).integers(0, classes, n)).cuda()
 
 
 def with_gradient(f: Callable[..., dc.Tensor], *tensors: dc.Tensor) -> None:
@@ -100,13 +85,13 @@ EXCEPTIONS: dict[tuple[str, str, str], str] = {}
 
 @pytest.mark.parametrize("name", CASES)
 def test_traffic(name: str) -> None:
-    module.count_traffic(True)
+    device_module().count_traffic(True)
     try:
         CASES[name]()
         dc.cuda.synchronize()
-        lines = module.take_traffic()
+        lines = device_module().take_traffic()
     finally:
-        module.count_traffic(False)
+        device_module().count_traffic(False)
     assert lines, "nothing was counted"
     actual: dict[tuple[str, str], int] = defaultdict(int)
     ideal: dict[tuple[str, str], int] = defaultdict(int)
