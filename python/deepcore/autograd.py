@@ -326,9 +326,6 @@ def _add(a: Tensor | None, b: Tensor) -> Tensor:
 def _reachable(roots: list[Node], stop: set[tuple[int, int]] | None, leaves: set[int] | None) -> dict[Node, bool]:
     """Nodes under the roots, each with whether it leads to a wanted input (always when all leaves are wanted)."""
     useful: dict[Node, bool] = {}
-    if len(roots) == 1 and not any(isinstance(e, tuple) for e in roots[0].edges):  # a single call: nothing to walk
-        useful[roots[0]] = leaves is None or any(id(e) in leaves for e in roots[0].edges)
-        return useful
     stack: list[tuple[Node, bool]] = [(n, False) for n in roots]
     while stack:
         node, done = stack.pop()
