@@ -9,6 +9,8 @@ A figure is a function in a module of this folder:
             model.fit(x, y)
         return error, {"epochs": 12}     # the value, and whatever else is worth knowing
 
+What a figure demands beside its value stands in also["demands"], a dict of name -> bool: `ok` needs all of them.
+
 One JSON object is the last line on stdout: name, metric, value, target, ok, seconds (inside the timer), seed, device,
 threads, also. Exit code 0 when ok, 1 when the target is missed, 2 when the figure could not be measured.
 """
@@ -134,7 +136,8 @@ def measure(chosen: Figure, context: Context) -> dict[str, Any]:
         raise RuntimeError(f"figure {chosen.name}: the training did not run inside context.timer")
     return {
         "name": chosen.name, "metric": chosen.metric, "value": value if math.isfinite(value) else None,
-        "target": chosen.target, "ok": chosen.reached(value, context.timer.seconds),
+        "target": chosen.target,
+        "ok": chosen.reached(value, context.timer.seconds) and all(also.get("demands", {}).values()),
         "seconds": round(context.timer.seconds, 3),
         "seed": context.seed, "device": context.device, "threads": deepcore.get_num_threads(), "also": also,
     }  # fmt: skip

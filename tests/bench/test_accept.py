@@ -72,6 +72,16 @@ def test_refusals(register: Any, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "expected the data set mnist" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("second", [True, False])
+def test_ok_needs_every_demand(second: bool) -> None:
+    def measured(context: accept.Context) -> accept.Result:
+        with context.timer:
+            return 0.1, {"demands": {"first": True, "second": second}}
+
+    toy = accept.Figure("toy", "error", 0.5, "low", measured)
+    assert accept.measure(toy, accept.Context(Path("."), 0, "cpu"))["ok"] is second
+
+
 @pytest.mark.skipif(dc.cuda.is_available(), reason="this machine has CUDA")
 def test_cuda_is_refused_with_the_reason(register: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     register(0.1)
