@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 
 #include "core/array.h"
+#include "kernels/random.h"
 
 namespace py = pybind11;
 
@@ -67,6 +68,9 @@ DType dtype_from(const py::handle& object);
 Device device_from(const std::string& text);
 std::string device_name(Device device);
 
+// (seed, stream, offset): each taken modulo 2^64.
+RandomKey random_key_from(const std::tuple<py::int_, py::int_, py::int_>& key);
+
 void bind_array(py::module_& m);
 void bind_conv(py::module_& m);
 void bind_device(py::module_& m);
@@ -81,6 +85,7 @@ void bind_norm(py::module_& m);
 void bind_optim(py::module_& m);
 void bind_pool(py::module_& m);
 void bind_random(py::module_& m);
+void bind_rbm(py::module_& m);
 void bind_reduce(py::module_& m);
 
 }  // namespace dc

@@ -46,5 +46,6 @@ PYBIND11_MODULE(_C, m) {
   dc::bind_optim(m);
   dc::bind_pool(m);
   dc::bind_random(m);
+  dc::bind_rbm(m);
   dc::bind_reduce(m);
 }

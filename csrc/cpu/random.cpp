@@ -6,9 +6,8 @@
 #include "kernels/random.h"
 
 #include "core/parallel.h"
-#include "cpu/simd/math.h"
 #include "cpu/simd/philox_vec.h"
-#include "cpu/simd/vec_int.h"
+#include "cpu/simd/random_vec.h"
 
 namespace dc::DC_ISA {
 
@@ -30,21 +29,6 @@ void for_random(const RandomKey& key, int64_t n, Context& context, const F& f) {
       f(static_cast<const uint32_t*>(words), i, end - i < step ? end - i : step);
     }
   });
-}
-
-DC_INLINE VecI load_words(const uint32_t* words) { return VecI::load(reinterpret_cast<const int32_t*>(words)); }
-
-template <class T>
-DC_INLINE Vec<T> unit(const uint32_t* words) {
-  if constexpr (sizeof(T) == 4)
-    return to_float(shift_right<8>(load_words(words))) * Vec<T>::set(T(0x1p-24));
-  else
-    return Vec<T>::set(static_cast<T>(words[0] >> 8) * T(0x1p-24));
-}
-
-double unit53(const uint32_t* words) {
-  const uint64_t bits = static_cast<uint64_t>(words[1]) << 32 | words[0];
-  return static_cast<double>(bits >> 11) * 0x1p-53;
 }
 
 void bits(const RandomKey& key, int64_t n, uint32_t* y, Context& context) {
@@ -72,25 +56,6 @@ void uniform(const RandomKey& key, int64_t n, T low, T high, T* y, Context& cont
   }
 }
 
-// cos and sin of 2 pi u, u in [0, 1): quarter turns taken off exactly, polynomials on [-pi/4, pi/4] (after Cephes).
-DC_INLINE void turn(VecF u, VecF& cosine, VecF& sine) {
-  const VecF quarters = u * VecF::set(4.0f), whole = round(quarters);
-  const VecF x = (quarters - whole) * VecF::set(1.57079632679489662f), z = x * x;
-  VecF s = VecF::set(-1.9515295891e-4f);
-  s = fma(s, z, VecF::set(8.3321608736e-3f));
-  s = fma(s, z, VecF::set(-1.6666654611e-1f));
-  s = fma(s * z, x, x);
-  VecF c = VecF::set(2.443315711809948e-5f);
-  c = fma(c, z, VecF::set(-1.388731625493765e-3f));
-  c = fma(c, z, VecF::set(4.166664568298827e-2f));
-  c = fma(c * z, z, fnma(VecF::set(0.5f), z, VecF::set(1.0f)));
-  const VecI quadrant = to_int(whole), one = VecI::set(1), two = VecI::set(2);
-  const auto swap = eq(quadrant & one, one);
-  const VecF a = select(swap, s, c), b = select(swap, c, s);
-  cosine = select(eq((quadrant + one) & two, two), -a, a);
-  sine = select(eq(quadrant & two, two), -b, b);
-}
-
 template <class T>
 void normal(const RandomKey& key, int64_t n, T mean, T deviation, T* y, Context& context) {
   if constexpr (sizeof(T) == 8) {
@@ -107,14 +72,10 @@ void normal(const RandomKey& key, int64_t n, T mean, T deviation, T* y, Context&
     const Vec<T> shift = Vec<T>::set(mean), scale = Vec<T>::set(deviation);
     for_random<2>(key, n, context, [&](const uint32_t* words, int64_t first, int64_t count) {
       for (int64_t k = 0; k < count; k += 2 * W) {
-        VecI even, odd;
-        deinterleave(load_words(words + k), load_words(words + k + W), even, odd);
-        // 31 bits and a half, never 0: radii up to 6.66.
-        const VecF u = fma(to_float(shift_right<1>(even)), VecF::set(0x1p-31f), VecF::set(0x1p-32f));
-        const VecF r = sqrt(log(u) * VecF::set(-2.0f));
-        VecF cosine, sine, a, b;
-        turn(to_float(shift_right<8>(odd)) * VecF::set(0x1p-24f), cosine, sine);
-        interleave(fma(r * cosine, scale, shift), fma(r * sine, scale, shift), a, b);
+        VecF a, b;
+        normal_pairs(words + k, a, b);
+        a = fma(a, scale, shift);
+        b = fma(b, scale, shift);
         const int64_t left = count - k;
         store_any(y + first + k, a, left < W ? static_cast<int>(left) : W);
         if (left > W) store_any(y + first + k + W, b, left < 2 * W ? static_cast<int>(left - W) : W);

@@ -12,6 +12,7 @@
 #include "peak.h"
 #include "pool.h"
 #include "random.h"
+#include "rbm.h"
 #include "reduce.h"
 
 namespace dc {
@@ -28,6 +29,7 @@ namespace dc {
   X(OptimKernels, optim)             \
   X(PoolKernels, pool)               \
   X(RandomKernels, random)           \
+  X(RbmKernels, rbm)                 \
   X(ReduceKernels, reduce)
 
 #define DC_FAMILY_MEMBER(Kernels, name) const Kernels<T>* name;

@@ -271,6 +271,57 @@ def random_permutation(key: tuple[int, int, int], n: int, device: str = "cpu") -
 def random_uniform(
     key: tuple[int, int, int], shape: Sequence[int], low: float, high: float, dtype: Any, device: str
 ) -> Array: ...
+def rbm_anneal(
+    units: tuple[int, int, int, int, bool],
+    key: tuple[int, int, int],
+    betas: Sequence[float],
+    v: Array,
+    w: Array,
+    b: Array,
+    c: Array,
+    variance: Array | None,
+    base: Array,
+    log_weight: Array,
+) -> tuple[Array, Array]: ...
+def rbm_free_energy(x: Array, w: Array, b: Array, c: Array) -> Array: ...
+def rbm_gibbs(
+    units: tuple[int, int, int, int, bool],
+    key: tuple[int, int, int],
+    steps: int,
+    w: Array,
+    b: Array,
+    c: Array,
+    variance: Array | None = None,
+    data: Array | None = None,
+    state: Array | None = None,
+    sample_visible: bool = True,
+    sample_hidden: bool = True,
+    beta: Array | None = None,
+    data_keep: Array | None = None,
+    hidden_keep: Array | None = None,
+    keep: Array | None = None,
+    where: Array | None = None,
+    value: Array | None = None,
+) -> tuple[Array | None, Array, Array, Array, Array]: ...
+def rbm_half_step(
+    units: tuple[int, int, int, int, bool],
+    key: tuple[int, int, int],
+    up: bool,
+    x: Array,
+    w: Array,
+    b: Array,
+    c: Array,
+    variance: Array | None = None,
+    beta: Array | None = None,
+    keep: Array | None = None,
+    where: Array | None = None,
+    value: Array | None = None,
+    sample: bool = True,
+) -> tuple[Array, Array | None]: ...
+def rbm_statistics(v0: Array, h0: Array, v1: Array, h1: Array) -> tuple[Array, Array, Array]: ...
+def rbm_swap(
+    key: tuple[int, int, int], copies: int, parity: int, beta: Array, energy: Array, h: Array
+) -> tuple[Array, Array]: ...
 def reciprocal(x: Array, p0: float = 0.0, p1: float = 0.0) -> Array: ...
 def relu(x: Array, p0: float = 0.0, p1: float = 0.0) -> Array: ...
 def relu_grad(a: Array, b: Array, p0: float = 0.0, p1: float = 0.0) -> Array: ...

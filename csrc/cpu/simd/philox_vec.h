@@ -1,4 +1,5 @@
-// Philox4x32-10 on registers. fill(first_block, words) writes the words of kBlocks consecutive blocks, in order.
+// Philox4x32-10 on registers. fill(first_block, words) writes the words of kBlocks consecutive blocks, in order;
+// fill_rows(first_block, step, words) those of kRows runs of kRowWords / 4 blocks whose starts are `step` apart.
 // A 64-bit lane holds one 32-bit word of one block: one multiplication gives both halves of a product, the upper
 // halves of the other words are never read. Four registers of blocks run at once to hide the latency of the rounds.
 #pragma once
@@ -42,12 +43,15 @@ struct PhiloxStream {
   }
 #endif
   static constexpr int kLanes = sizeof(Lanes) / 8, kBlocks = 4 * kLanes, kWords = 4 * kBlocks;
+  static constexpr int kRows = 4, kRowWords = 4 * kLanes;
 
-  DC_INLINE void fill(uint64_t first_block, uint32_t* words) const {
+  DC_INLINE void fill(uint64_t first_block, uint32_t* words) const { fill_rows(first_block, kLanes, words); }
+
+  DC_INLINE void fill_rows(uint64_t first_block, uint64_t step, uint32_t* words) const {
     const Lanes m0 = set(kPhiloxM0), m1 = set(kPhiloxM1);
     Lanes c0[4], c1[4], c2[4], c3[4];
     for (int b = 0; b < 4; ++b) {
-      c0[b] = add(set(static_cast<int64_t>(first_block + static_cast<uint64_t>(b * kLanes))), order());
+      c0[b] = add(set(static_cast<int64_t>(first_block + static_cast<uint64_t>(b) * step)), order());
       c1[b] = high(c0[b]);
       c2[b] = set(static_cast<int64_t>(stream));
       c3[b] = high(c2[b]);
@@ -68,7 +72,10 @@ struct PhiloxStream {
     for (int b = 0; b < 4; ++b) emit(c0[b], c1[b], c2[b], c3[b], words + b * 4 * kLanes);
   }
 #else
-  static constexpr int kBlocks = 1, kWords = 4;
+  static constexpr int kBlocks = 1, kWords = 4, kRows = 4, kRowWords = 4;
+  void fill_rows(uint64_t first_block, uint64_t step, uint32_t* words) const {
+    for (uint64_t r = 0; r < kRows; ++r) fill(first_block + r * step, words + r * kRowWords);
+  }
   void fill(uint64_t first_block, uint32_t* words) const {
     const PhiloxBlock b = philox(seed, stream, first_block);
     ::memcpy(words, b.word, sizeof b.word);

@@ -122,6 +122,16 @@ from deepcore.ops.pool import (
     sum_pool2d,
 )  # fmt: skip
 from deepcore.ops.random import dropout
+from deepcore.ops.rbm import (
+    rbm_anneal,
+    rbm_energy,
+    rbm_energy_gap,
+    rbm_free_energy,
+    rbm_gibbs,
+    rbm_half_step,
+    rbm_statistics,
+    rbm_swap,
+)
 from deepcore.ops.reduce import logsumexp, max, maxout, mean, min, norm, prod, sum, var
 from deepcore.tensor import Tensor, as_tensor
 
@@ -148,17 +158,16 @@ _attach()
 
 __all__ = [
     "absolute", "adaptive_avg_pool2d", "adaptive_max_pool2d", "add", "affine_grid", "argmax", "argmin", "argsort",
-    "astype", "augment", "avg_pool2d", "batch_norm", "bce_with_logits", "broadcast_to", "ceil", "clamp",
-    "concatenate", "contiguous", "conv2d", "conv_transpose2d", "cos", "cumsum", "divide", "dropout", "elu",
-    "embedding", "equal", "erf", "exp", "expand_dims", "expm1", "flip", "floor", "gelu", "getitem",
-    "global_avg_pool2d", "global_max_pool2d", "greater", "greater_equal", "grid_sample", "group_norm", "hard_sigmoid",
-    "huber_loss", "instance_norm", "isfinite", "kl_div", "l1_loss", "layer_norm", "leaky_relu", "less", "less_equal",
-    "linear", "log", "log1p", "log_softmax", "logsumexp", "lp_pool2d", "matmul", "max", "max_pool2d",
-    "max_pool2d_with_index", "max_unpool2d", "maximum", "maxout", "mean", "min", "minimum", "mixup", "mse_loss",
-    "multiply", "narrow", "negative", "norm", "not_equal", "one_hot", "pad", "power", "prod", "reciprocal", "relu",
-    "reshape", "resize", "round", "rsqrt", "scatter_add", "sigmoid", "sign", "silu", "sin", "softmax",
-    "softmax_cross_entropy", "softplus", "softsign", "sort", "split", "spread2d", "sqrt", "square", "squeeze", "stack",
-    "step", "subtract", "sum", "sum_pool2d", "swap_axes", "take", "take_along", "tanh", "to", "top_k", "transpose",
-    "upsample",
-    "var", "where",
+    "astype", "augment", "avg_pool2d", "batch_norm", "bce_with_logits", "broadcast_to", "ceil", "clamp", "concatenate",
+    "contiguous", "conv2d", "conv_transpose2d", "cos", "cumsum", "divide", "dropout", "elu", "embedding", "equal",
+    "erf", "exp", "expand_dims", "expm1", "flip", "floor", "gelu", "getitem", "global_avg_pool2d", "global_max_pool2d",
+    "greater", "greater_equal", "grid_sample", "group_norm", "hard_sigmoid", "huber_loss", "instance_norm", "isfinite",
+    "kl_div", "l1_loss", "layer_norm", "leaky_relu", "less", "less_equal", "linear", "log", "log1p", "log_softmax",
+    "logsumexp", "lp_pool2d", "matmul", "max", "max_pool2d", "max_pool2d_with_index", "max_unpool2d", "maximum",
+    "maxout", "mean", "min", "minimum", "mixup", "mse_loss", "multiply", "narrow", "negative", "norm", "not_equal",
+    "one_hot", "pad", "power", "prod", "rbm_anneal", "rbm_energy", "rbm_energy_gap", "rbm_free_energy", "rbm_gibbs",
+    "rbm_half_step", "rbm_statistics", "rbm_swap", "reciprocal", "relu", "reshape", "resize", "round", "rsqrt",
+    "scatter_add", "sigmoid", "sign", "silu", "sin", "softmax", "softmax_cross_entropy", "softplus", "softsign", "sort",
+    "split", "spread2d", "sqrt", "square", "squeeze", "stack", "step", "subtract", "sum", "sum_pool2d", "swap_axes",
+    "take", "take_along", "tanh", "to", "top_k", "transpose", "upsample", "var", "where",
 ]  # fmt: skip

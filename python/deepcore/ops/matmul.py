@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 from deepcore import _C
@@ -68,7 +69,8 @@ def _linear_rule_x(g: Tensor, y: Tensor, x: Tensor, w: Tensor, bias: Tensor | No
 
 
 def _linear_rule_w(g: Tensor, y: Tensor, x: Tensor, w: Tensor, bias: Tensor | None, activation: str | None) -> Tensor:
-    return matmul(swap_axes(reshape(g, -1, g.shape[-1]), 0, 1), reshape(x, -1, x.shape[-1]))
+    rows = prod(x.shape[:-1])  # not -1, which a width of 0 leaves open
+    return matmul(swap_axes(reshape(g, rows, g.shape[-1]), 0, 1), reshape(x, rows, x.shape[-1]))
 
 
 def _linear_rule_bias(g: Tensor, y: Tensor, x: Tensor, w: Tensor, bias: Tensor, activation: str | None) -> Tensor:

@@ -84,7 +84,9 @@ def _kind_of(annotation: str) -> str:
         "Sequence[Tensor]": "list tensor", "Sequence[Array]": "list array",
         "Sequence[Sequence[Array]]": "list list array",
         "Sequence[tuple[int, int]]": "pairs", "float | Sequence[float]": "float", "PoolOptions": "options",
-        "StepOptions": "step", "numpy.ndarray": "ndarray", "float | Tensor": "float",
+        "StepOptions": "step", "Units": "units", "tuple[int, int, int, int, bool]": "unit codes", "Hold": "hold",
+        "Sequence[float]": "floats", "tuple[Tensor, Tensor, Tensor]": "three tensors",
+        "numpy.ndarray": "ndarray", "float | Tensor": "float",
     }  # fmt: skip
     kind = table[a]
     return kind + "?" if optional and not kind.endswith("?") else kind
@@ -276,6 +278,8 @@ def _differentiate(result: Any, wanted: Sequence[Tensor], order: int) -> None:
 # ---- one call ----
 def _changed(rng: Rng, value: Any, kind: str, shape: Sequence[int]) -> Any:
     """A neighbour of a good value, or something else of its kind."""
+    if kind in ("units", "hold", "three tensors"):
+        return draw(rng, kind, shape)
     if isinstance(value, Tensor):
         return Tensor(_changed(rng, value.array, "array", shape))
     if isinstance(value, _C.Array):

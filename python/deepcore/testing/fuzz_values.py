@@ -9,6 +9,7 @@ import numpy as np
 
 from deepcore import _C
 from deepcore.errors import Error
+from deepcore.ops.rbm import KINDS, Hold, Units
 from deepcore.tensor import DTYPES, Tensor
 
 LARGEST = 9  # sizes of axes are drawn from 0..LARGEST
@@ -137,9 +138,24 @@ def draw(rng: Rng, kind: str, shape: Sequence[int]) -> Any:
             for low, k in ((1, 2), (1, 2), (0, 4), (1, 2))
         )
         return _C.PoolOptions(window, stride, padding, spread, ())
+    if kind == "hold":
+        return Hold(*(draw(rng, "tensor?", shape) for _ in range(3)))
+    if kind == "three tensors":
+        return tuple(draw(rng, "tensor", shape) for _ in range(3))
     if kind == "step":
         return _C.StepOptions(draw_float(rng), draw_float(rng), draw_float(rng), draw_float(rng))
     return _SIMPLE[kind](rng)
+
+
+def _units(rng: Rng) -> Units:
+    kinds = (*KINDS, "cosine", "")
+    visible, hidden = (kinds[rng.integers(4 if rng.random() < 0.95 else 6)] for _ in range(2))
+    return Units(visible, hidden, draw_int(rng), draw_int(rng), bool(rng.random() < 0.2))
+
+
+def _unit_codes(rng: Rng) -> tuple[int, int, int, int, bool]:
+    visible, hidden = (int(rng.integers(0, 4)) if rng.random() < 0.95 else draw_int(rng) for _ in range(2))
+    return visible, draw_int(rng), hidden, draw_int(rng), bool(rng.random() < 0.2)
 
 
 def _dtype(rng: Rng) -> Any:
@@ -160,6 +176,13 @@ _SIMPLE: dict[str, Callable[[Rng], Any]] = {
     "seed": lambda rng: (int(rng.integers(9)), int(rng.integers(9)), 0),
     "ndarray": _foreign,
     "index": _key,
+    "units": _units,
+    "unit codes": _unit_codes,
+    "floats": lambda rng: (
+        sorted(rng.random(rng.integers(0, 5)).tolist())
+        if rng.random() < 0.7
+        else [draw_float(rng) for _ in range(rng.integers(0, 5))]
+    ),
     "object": lambda rng: (None, 3, "text", _foreign(rng), Tensor(_C.from_numpy(draw_ndarray(rng, (2, 3)))))[
         rng.integers(5)
     ],

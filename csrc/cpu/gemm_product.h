@@ -1,0 +1,343 @@
+// The product C[i, j] (+)= sum_p A[i, p] B[p, j] on the register tile of gemm_micro.h, panels as in gemm_pack.h.
+// One operand is `shared`, the one with the shorter outer dimension: it is packed once per slab of k, in parallel,
+// into memory that all tasks read. The other is `private`: each task owns a block of it, packs that block per kDepth
+// of k into its own memory (L2) and runs it against the whole shared operand. So nothing is packed twice.
+// Small operands whose rows the tile can read in place are not packed at all. A small C with a long k is cut along k.
+// The order of sums over k and the tasks depend on the sizes alone. Bound by FMA issue; GEMV by memory.
+//
+// Finish: a function of (row, rows, column, n) called once for each block of C when its values are complete and still
+// in cache, by the thread that computed it; blocks cover C, and their columns start at multiples of four.
+#pragma once
+#include "core/parallel.h"
+#include "cpu/gemm_pack.h"
+#include "cpu/gemv.h"
+
+namespace dc::DC_ISA {
+
+struct NoFinish {
+  DC_INLINE void operator()(int64_t, int64_t, int64_t, int64_t) const {}
+};
+
+static constexpr int64_t kDepth = 512;               // k per tile: deeper than L1 holds, because every pass over C costs more
+static constexpr int64_t kSharedElements = 1 << 18;  // shared slab: 1 MB of float
+static constexpr int64_t kPartDepth = 1024;          // least k of a part where k is cut
+static constexpr int64_t kMostParts = 8;
+static constexpr int64_t kTaskWork = 1 << 17;  // multiply-adds that pay for waking a thread
+
+static DC_INLINE int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+static DC_INLINE int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
+static DC_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// k slabs of equal depth <= kDepth, so that no slab is a sliver.
+static DC_INLINE int64_t even_depth(int64_t k, int64_t most) { return k ? ceil_div(k, ceil_div(k, most)) : 1; }
+
+template <class T, class Finish = NoFinish>
+struct Product {
+  const MatmulShape& s;
+  const T* a;
+  const T* b;
+  const T* packed_b;
+  const T* bias;
+  T* c;
+  Finish finish;
+  RowTiles tiles;
+  int64_t panels, depth;
+  bool a_in_place, b_in_place;
+
+  // A strided read of A touches one line per row and k: rows a multiple of 2 KiB apart share L1 sets.
+  Product(const MatmulShape& shape, const T* a_, const T* b_, const T* packed, const T* bias_, T* c_,
+          const Finish& finish_ = Finish())
+      : s(shape),
+        a(a_),
+        b(b_),
+        packed_b(packed),
+        bias(bias_),
+        c(c_),
+        finish(finish_),
+        tiles(shape.m),
+        panels(ceil_div(shape.n, kTileColumns)),
+        depth(even_depth(shape.k, kDepth)) {
+    const bool a_conflict = s.a_col == 1 && (s.a_row * static_cast<int64_t>(sizeof(T))) % 2048 == 0;
+    a_in_place = a_conflict ? s.m <= 8 : s.m <= kTileRows * 2 || s.n <= kTileColumns * 4 || s.m * s.k <= 1 << 16;
+    b_in_place = s.b_col == 1 && s.m <= 10 * kTileRows;
+  }
+
+  // Runs tiles [i0, i1) x panels [j0, j1) over k in [p0, p0 + depth). packed_a, packed_panels: null or the
+  // packed operands, whose first element belongs to (row tile a_first, p0) and (panel b_first, p0).
+  void run(int64_t i0, int64_t i1, int64_t j0, int64_t j1, int64_t p0, const T* packed_a, int64_t a_first,
+           int64_t a_panel_depth, const T* panel, int64_t b_first, int64_t panel_depth, bool rows_outer,
+           T* tail) const {
+    const int64_t k = min64(depth, s.k - p0);
+    const int64_t outer0 = rows_outer ? i0 : j0, outer1 = rows_outer ? i1 : j1;
+    const int64_t inner0 = rows_outer ? j0 : i0, inner1 = rows_outer ? j1 : i1;
+    for (int64_t x = outer0; x < outer1; ++x)
+      for (int64_t y = inner0; y < inner1; ++y) {
+        const int64_t i = rows_outer ? x : y, j = rows_outer ? y : x;
+        const int64_t row = tiles.begin(i), rows = tiles.rows(i), column = j * kTileColumns;
+        const int64_t n = min64(kTileColumns, s.n - column);
+        TileInput<T> in;
+        in.length = k;
+        if (panel) {
+          in.b = panel + (j - b_first) * panel_depth * kTileColumns;
+          in.b_stride = kTileColumns;
+        } else if (n == kTileColumns) {
+          in.b = b + p0 * s.b_row + column;
+          in.b_stride = s.b_row;
+        } else {
+          in.b = tail;
+          in.b_stride = kTileColumns;
+        }
+        const bool last = p0 + k == s.k;
+        const TileOutput<T> out{c + row * s.c_row + column,
+                                s.c_row,
+                                static_cast<int>(n),
+                                s.accumulate || p0 > 0,
+                                last && bias ? bias + column : nullptr,
+                                last ? s.activation : Activation::none};
+        if (packed_a) {
+          in.a = packed_a + (row - tiles.begin(a_first)) * a_panel_depth;
+          in.a_stride = rows;
+          run_tile_columns(rows, in, out);
+        } else if (s.a_col == 1) {
+          in.a = a + row * s.a_row + p0;
+          in.a_stride = s.a_row;
+          run_tile_rows(rows, in, out);
+        } else {
+          in.a = a + row + p0 * s.a_col;
+          in.a_stride = s.a_col;
+          run_tile_columns(rows, in, out);
+        }
+        if (last) finish(row, rows, column, n);
+      }
+  }
+
+  void pack_a_tiles(int64_t i0, int64_t i1, int64_t p0, int64_t k, T* dst) const {
+    const int64_t first = tiles.begin(i0);
+    for (int64_t i = i0; i < i1; ++i) {
+      const int64_t row = tiles.begin(i);
+      pack_a_panel(a + row * s.a_row + p0 * s.a_col, s.a_row, s.a_col, tiles.rows(i), k, dst + (row - first) * k);
+    }
+  }
+
+  void pack_b_panels(int64_t j0, int64_t j1, int64_t p0, int64_t k, T* dst) const {
+    for (int64_t j = j0; j < j1; ++j) {
+      const int64_t column = j * kTileColumns;
+      pack_b_panel(b + p0 * s.b_row + column * s.b_col, s.b_row, s.b_col, k, min64(kTileColumns, s.n - column),
+                   dst + (j - j0) * k * kTileColumns);
+    }
+  }
+
+  // Each task: a group of panels of B, against all of A.
+  void columns_private(Context& context) const {
+    const int64_t work = s.m * s.k * kTileColumns;
+    const bool pack_private = !packed_b && !b_in_place;
+    int64_t group = ceil_div(kTaskWork, max64(work, 1));
+    group = min64(max64(group, panels / 32), max64(1, (1 << 17) / (kTileColumns * depth)));
+    const int64_t slab = a_in_place ? s.k : min64(s.k, max64(1, kSharedElements / s.m / depth) * depth);
+    T* shared = a_in_place ? nullptr : static_cast<T*>(thread_scratch(0, s.m * slab * sizeof(T)));
+    for (int64_t q0 = 0; q0 < s.k; q0 += slab) {
+      const int64_t q1 = min64(s.k, q0 + slab);
+      if (shared) {
+        parallel_for(context, tiles.count, ceil_div(1 << 14, kTileRows * slab), [&](int64_t i0, int64_t i1) {
+          for (int64_t p0 = q0; p0 < q1; p0 += depth) {
+            const int64_t k = min64(depth, q1 - p0);
+            pack_a_tiles(i0, i1, p0, k, shared + (p0 - q0) * s.m + tiles.begin(i0) * k);
+          }
+        });
+      }
+      parallel_for(context, panels, group, [&](int64_t j0, int64_t j1) {
+        T* own = nullptr;
+        if (!packed_b)
+          own = static_cast<T*>(thread_scratch(1, (pack_private ? j1 - j0 : 1) * kTileColumns * depth * sizeof(T)));
+        for (int64_t p0 = q0; p0 < q1; p0 += depth) {
+          const int64_t k = min64(depth, q1 - p0);
+          const T* panel = packed_b ? packed_b + p0 * kTileColumns : nullptr;
+          if (pack_private) {
+            pack_b_panels(j0, j1, p0, k, own);
+            panel = own;
+          } else if (!packed_b && j1 == panels && s.n % kTileColumns) {
+            pack_b_panels(panels - 1, panels, p0, k, own);
+          }
+          run(0, tiles.count, j0, j1, p0, shared ? shared + (p0 - q0) * s.m : nullptr, 0, k, panel, packed_b ? 0 : j0,
+              packed_b ? s.k : k, true, own);
+        }
+      });
+    }
+  }
+
+  // Each task: a group of row tiles of A, against all of B.
+  void rows_private(Context& context) const {
+    const int64_t work = s.n * s.k * kTileRows;
+    int64_t group = ceil_div(kTaskWork, max64(work, 1));
+    // Columns of A are read in whole lines where several tiles are packed together.
+    group = max64(group, max64(tiles.count / 32, s.a_row == 1 && !a_in_place ? min64(4, tiles.count / 8) : 1));
+    group = min64(group, max64(1, (1 << 17) / (kTileRows * depth)));
+    const int64_t columns = panels * kTileColumns;
+    // A slab of B: `wide` panels by `slab` of k.
+    const int64_t wide = packed_b ? panels : min64(panels, max64(1, kSharedElements / (kTileColumns * depth)));
+    const int64_t slab =
+        packed_b ? s.k : min64(s.k, max64(1, kSharedElements / (min64(columns, wide * kTileColumns) * depth)) * depth);
+    T* shared = packed_b ? nullptr : static_cast<T*>(thread_scratch(0, wide * kTileColumns * slab * sizeof(T)));
+    for (int64_t c0 = 0; c0 < panels; c0 += wide)
+      for (int64_t q0 = 0; q0 < s.k; q0 += slab) {
+        const int64_t c1 = min64(panels, c0 + wide), q1 = min64(s.k, q0 + slab);
+        if (shared)
+          parallel_for(context, c1 - c0, ceil_div(1 << 14, kTileColumns * slab), [&](int64_t begin, int64_t end) {
+            for (int64_t j = begin; j < end; ++j)
+              pack_b_panels(c0 + j, c0 + j + 1, q0, q1 - q0, shared + j * kTileColumns * (q1 - q0));
+          });
+        parallel_for(context, tiles.count, group, [&](int64_t i0, int64_t i1) {
+          T* own = nullptr;
+          if (!a_in_place)
+            own = static_cast<T*>(thread_scratch(1, (tiles.begin(i1) - tiles.begin(i0)) * depth * sizeof(T)));
+          for (int64_t p0 = q0; p0 < q1; p0 += depth) {
+            const int64_t k = min64(depth, q1 - p0);
+            if (own) pack_a_tiles(i0, i1, p0, k, own);
+            const T* panel = packed_b ? packed_b + p0 * kTileColumns : shared + (p0 - q0) * kTileColumns;
+            run(i0, i1, c0, c1, p0, own, i0, k, panel, packed_b ? 0 : c0, packed_b ? s.k : q1 - q0, false, nullptr);
+          }
+        });
+      }
+  }
+
+  // All of C by the calling thread, both operands packed per kDepth of k.
+  void alone() const {
+    T* packed = static_cast<T*>(thread_scratch(1, (s.m + panels * kTileColumns) * depth * sizeof(T)));
+    T* panel = packed + s.m * depth;
+    for (int64_t p0 = 0; p0 < s.k; p0 += depth) {
+      const int64_t k = min64(depth, s.k - p0);
+      pack_a_tiles(0, tiles.count, p0, k, packed);
+      pack_b_panels(0, panels, p0, k, panel);
+      run(0, tiles.count, 0, panels, p0, packed, 0, k, panel, 0, k, true, nullptr);
+    }
+  }
+
+  bool cut_along_k() const {
+    return !packed_b && s.m <= 512 && s.n <= 512 && s.m * s.n >= 1 << 15 && s.k >= 4 * kPartDepth;
+  }
+
+  // Each task: a part of k, with a sum of its own; the sums are added in order.
+  void parts_of_k(Context& context) const {
+    const int64_t parts = min64(kMostParts, s.k / kPartDepth), part = ceil_div(s.k, parts);
+    T* sums = static_cast<T*>(thread_scratch(0, (parts - 1) * s.m * s.n * sizeof(T)));
+    parallel_for(context, parts, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        MatmulShape own = s;
+        own.k = min64(part, s.k - i * part);
+        own.activation = Activation::none;
+        own.accumulate = i == 0 && s.accumulate;
+        if (i > 0) own.c_row = s.n;
+        Product<T>(own, a + i * part * s.a_col, b + i * part * s.b_row, nullptr, nullptr,
+                   i == 0 ? c : sums + (i - 1) * s.m * s.n)
+            .alone();
+      }
+    });
+    parallel_for(context, s.m, ceil_div(1 << 14, s.n * parts), [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        for (int64_t i = 0; i + 1 < parts; ++i) {
+          const T* from = sums + (i * s.m + row) * s.n;
+          for (int64_t j = 0; j < s.n; ++j) c[row * s.c_row + j] += from[j];
+        }
+        if (bias)
+          for (int64_t j = 0; j < s.n; ++j) c[row * s.c_row + j] += bias[j];
+      }
+      activate_rows(c + begin * s.c_row, end - begin, s.c_row, s.n, s.activation);
+      finish(begin, end - begin, 0, s.n);
+    });
+  }
+
+  // Row `row` of C, or its only column.
+  void finish_vector(const T* y, int64_t begin, int64_t end, bool column, int64_t row) const {
+    for (int64_t j = begin; j < end; ++j) {
+      T* at = column ? c + j * s.c_row : c + row * s.c_row + j;
+      T x = y[j - begin];
+      if (s.accumulate) x = x + *at;
+      if (bias) x = x + bias[column ? 0 : j];
+      *at = x;
+    }
+    if (column) {
+      activate_rows(c + begin * s.c_row, end - begin, s.c_row, 1, s.activation);
+      finish(begin, end - begin, 0, 1);
+    } else {
+      activate_rows(c + row * s.c_row + begin, 1, 0, end - begin, s.activation);
+      finish(row, 1, begin, end - begin);
+    }
+  }
+
+  // m == 1 (y = a B) or n == 1 (y = A b): element (j, p) of the matrix at m[j * along + p * across].
+  void vector(bool column, Context& context) const {
+    const T* matrix = column ? a : b;
+    const T* x = column ? b : a;
+    const int64_t length = column ? s.m : s.n, x_stride = column ? s.b_row : s.a_col;
+    const int64_t along = column ? s.a_row : s.b_col, across = column ? s.a_col : s.b_row;
+    if (x_stride != 1) {
+      T* copy = static_cast<T*>(thread_scratch(0, s.k * sizeof(T)));
+      for (int64_t p = 0; p < s.k; ++p) copy[p] = x[p * x_stride];
+      x = copy;
+    }
+    const int64_t grain =
+        min64(kVectorChunk, max64(kGemvBlock, kTaskWork / 2 / max64(s.k, 1) / kGemvBlock * kGemvBlock));
+    parallel_for(context, length, grain, [&](int64_t begin, int64_t end) {
+      T y[kVectorChunk];
+      for (int64_t j = begin; j < end; j += kVectorChunk) {
+        const int64_t stop = min64(end, j + kVectorChunk);
+        if (across == 1)
+          dots<T, 1>(matrix + j * along, along, x, 0, s.k, stop - j, y, 0);
+        else
+          axpys(matrix + j, across, x, s.k, stop - j, y);
+        finish_vector(y, j, stop, column, 0);
+      }
+    });
+  }
+  static constexpr int64_t kVectorChunk = 8 * kGemvBlock;
+
+  // A few rows of A against columns of B that are contiguous in k: packing B would cost more than the product.
+  static constexpr int64_t kFewRows = 8;
+  void few_rows(Context& context) const {
+    constexpr int64_t kChunk = 64;
+    const int64_t grain = min64(kChunk, max64(4, kTaskWork / (s.m * s.k) / 4 * 4));
+    parallel_for(context, s.n, grain, [&](int64_t begin, int64_t end) {
+      for (int64_t j = begin; j < end; j += kChunk) {
+        const int64_t stop = min64(end, j + kChunk);
+        T y[4 * kChunk];
+        for (int64_t i = 0; i < s.m; i += 4) {
+          const int64_t rows = min64(4, s.m - i);
+          const auto some = [&]<int X>() {
+            dots<T, X>(b + j * s.b_col, s.b_col, a + i * s.a_row, s.a_row, s.k, stop - j, y, kChunk);
+          };
+          if (rows == 4) some.template operator()<4>();
+          if (rows == 3) some.template operator()<3>();
+          if (rows == 2) some.template operator()<2>();
+          if (rows == 1) some.template operator()<1>();
+          for (int64_t t = 0; t < rows; ++t) finish_vector(y + t * kChunk, j, stop, false, i + t);
+        }
+      }
+    });
+  }
+
+  void compute(Context& context) const {
+    if (s.k == 0) {
+      for (int64_t i = 0; i < s.m; ++i)
+        for (int64_t j = 0; j < s.n; ++j) {
+          T* at = c + i * s.c_row + j;
+          *at = (s.accumulate ? *at : T(0)) + (bias ? bias[j] : T(0));
+        }
+      activate_rows(c, s.m, s.c_row, s.n, s.activation);
+      finish(0, s.m, 0, s.n);
+    } else if (s.n == 1 && !packed_b) {
+      vector(true, context);
+    } else if (s.m == 1 && !packed_b) {
+      vector(false, context);
+    } else if (s.m <= kFewRows && s.a_col == 1 && s.b_row == 1 && s.b_col != 1 && !packed_b) {
+      few_rows(context);
+    } else if (cut_along_k()) {
+      parts_of_k(context);
+    } else if (s.m <= s.n || (s.m <= 10 * kTileRows && 2 * panels >= tiles.count)) {
+      columns_private(context);
+    } else {
+      rows_private(context);
+    }
+  }
+};
+
+}  // namespace dc::DC_ISA
