@@ -84,15 +84,17 @@ struct RbmChains {
   T* h_mean;            // (chains, hidden); h where the hidden units are not sampled
 };
 
-// Annealing from independent units (biases `base`, no weights) to the model, over inverse temperatures 0 = beta[0] <
-// ... < beta[count] = 1 (Salakhutdinov, Murray, "On the quantitative analysis of deep belief networks", 2008). Hidden
-// units are Bernoulli, visible ones not relu; of Gaussian units base is the bias.
+// Annealing between independent units (biases `base`, no weights; inverse temperature 0) and the model (1) over beta[0],
+// ..., beta[count], rising or falling (Salakhutdinov, Murray, "On the quantitative analysis of deep belief networks",
+// 2008). For each t, log_weight gains what beta[t + 1] in place of beta[t] changes in the log of the unnormalised p(v);
+// then h and v are sampled at beta[t + 1]. Hidden units are Bernoulli, visible ones not relu; of Gaussian units base is
+// the bias.
 template <class T>
 struct RbmAnnealing {
   int64_t chains, count;
   const double* beta;  // (count + 1)
   const T* base;       // (visible)
-  T* v;                // (chains, visible): in, a sample of the base; out, of the model
+  T* v;                // (chains, visible): in, a sample at beta[0]; out, at beta[count]
   T* v_fed;            // (chains, visible), or null where the visible units have no variance
   T* h;                // (chains, hidden), scratch, as the next two
   T* h_mean;

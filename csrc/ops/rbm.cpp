@@ -211,8 +211,9 @@ RbmAnnealResult rbm_anneal(const RbmOptions& options, const RbmKey& key, const s
   const char* op = "rbm_anneal";
   DC_CHECK(!betas.empty(), ArgumentError, op, ": expected at least one inverse temperature, got none");
   for (size_t i = 0; i < betas.size(); ++i)
-    DC_CHECK(betas[i] >= (i ? betas[i - 1] : 0.0) && betas[i] <= 1, ArgumentError, op,
-             ": expected ascending inverse temperatures in [0, 1], got ", betas[i], " at place ", i);
+    DC_CHECK(betas[i] >= 0 && betas[i] <= 1 && (i == 0 || (betas[i] >= betas[i - 1]) == (betas.back() >= betas[0])),
+             ArgumentError, op, ": expected rising or falling inverse temperatures in [0, 1], got ", betas[i],
+             " at place ", i);
   check_key(op, key, static_cast<int64_t>(betas.size()));
   DC_CHECK(options.hidden == RbmUnit::bernoulli, ArgumentError, op, ": expected Bernoulli hidden units");
   DC_CHECK(options.visible != RbmUnit::relu, ArgumentError, op, ": expected visible units other than relu");

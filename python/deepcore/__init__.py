@@ -22,6 +22,7 @@ _LAZY_NAMES = {
     "ImageClassifier": "estimators",
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
+    "RBM": "estimators",
     "Trainer": "train",
 }
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deepcore.estimators import ImageClassifier, MLPClassifier, MLPRegressor
+from deepcore.estimators import RBM, ImageClassifier, MLPClassifier, MLPRegressor
 
 sklearn = pytest.importorskip("sklearn")
 from sklearn.base import clone  # noqa: E402
@@ -27,6 +27,7 @@ NOT_APPLICABLE: dict[str, str] = {
 ESTIMATORS = [
     MLPClassifier((16,), epochs=30, batch_size=16, learning_rate=0.01, random_state=0),
     MLPRegressor((16,), epochs=30, batch_size=16, learning_rate=0.01, random_state=0),
+    RBM(8, visible_units="gaussian", learning_rate=1e-4, n_iter=2, random_state=0),
 ]
 
 

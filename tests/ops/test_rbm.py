@@ -193,7 +193,7 @@ def test_energy_gap_has_the_gradient_of_the_free_energies() -> None:
         (lambda w, b, c: ops.rbm_anneal(binary(2, 6), w, b, c, b, dc.zeros(2), [0, 1], key=(0, 0, 0)), ShapeError,
          "float64"),
         (lambda w, b, c: ops.rbm_anneal(binary(2, 6), w, b, c, b, dc.zeros(2, "float64"), [0, 0.5, 0.4],
-                                        key=(0, 0, 0)), ArgumentError, "ascending inverse temperatures"),
+                                        key=(0, 0, 0)), ArgumentError, "rising or falling inverse temperatures"),
         (lambda w, b, c: ops.rbm_swap(binary(6, 4), dc.ones(6), dc.ones(6), key=(0, 0, 0), copies=4, parity=0),
          ShapeError, "groups of 4, got 6"),
         (lambda w, b, c: ops.rbm_statistics(binary(2, 6), binary(3, 4), binary(2, 6), binary(2, 4)), ShapeError,

@@ -2,5 +2,6 @@
 
 from deepcore.estimators.cnn import ImageClassifier
 from deepcore.estimators.mlp import MLPClassifier, MLPRegressor
+from deepcore.estimators.rbm import RBM
 
-__all__ = ["ImageClassifier", "MLPClassifier", "MLPRegressor"]
+__all__ = ["RBM", "ImageClassifier", "MLPClassifier", "MLPRegressor"]

@@ -14,7 +14,7 @@ from deepcore.device import resolve_device
 from deepcore.errors import ArgumentError
 from deepcore.estimators.base import Estimator
 from deepcore.nn import Module
-from deepcore.optim.schedule import Constant, Cosine, OneCycle, Plateau, Schedule, WarmUp
+from deepcore.optim.schedule import Constant, Cosine, LinearDecay, OneCycle, Plateau, Schedule, WarmUp
 from deepcore.tensor import as_tensor
 
 Array = npt.NDArray[Any]
@@ -31,9 +31,13 @@ def make_schedule(name: str | Schedule | None, steps: int) -> Schedule | None:
         return WarmUp(warm, Cosine(max(steps - warm, 1)))
     if name == "one-cycle":
         return OneCycle(max(steps, 2))
+    if name == "linear":
+        return LinearDecay(max(steps, 1))
     if name == "plateau":
         return Plateau(0.3, 3)
-    raise ArgumentError(f"expected schedule None, 'cosine', 'one-cycle', 'plateau' or a Schedule, got {name!r}")
+    raise ArgumentError(
+        f"expected schedule None, 'cosine', 'linear', 'one-cycle', 'plateau' or a Schedule, got {name!r}"
+    )
 
 
 class SupervisedEstimator(Estimator):

@@ -8,6 +8,7 @@ sum (v - b)^2 / (2 s) - c.h - h.(w (v / s)) (Cho, Ilin, Raiko, 2011).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import log, pi
 from typing import Any, NamedTuple
 
 from deepcore import _C
@@ -184,7 +185,7 @@ def rbm_free_energy(
     else:
         z = linear(x, w, c)
         if units.hidden == "gaussian":
-            inner = 0.5 * sum_(square(z), 1)
+            inner = 0.5 * sum_(square(z), 1) + 0.5 * log(2 * pi) * z.shape[1]
         else:
             inner = sum_(logsumexp(reshape(z, z.shape[0], -1, units.hidden_group), 2), 1)
         energy = -reshape(matmul(x, reshape(b, -1, 1)), -1) - inner
@@ -272,7 +273,7 @@ def rbm_anneal(
     v: Tensor, w: Tensor, b: Tensor, c: Tensor, base: Tensor, log_weight: Tensor, betas: Sequence[float], *, key: Key,
     units: Units = BERNOULLI, variance: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Annealed importance sampling from betas[0] to betas[-1], in one call.
+    """Annealed importance sampling from betas[0] to betas[-1], rising or falling, in one call.
 
     v (chains, visible) is a sample at betas[0] (0: of independent units with biases `base`), log_weight (chains,) of
     float64 is added to. Returns both at the end. Hidden units must be Bernoulli.

@@ -93,6 +93,18 @@ class Cosine(Schedule):
         return _cosine(1.0, self.minimum, min(step / self.steps, 1.0))
 
 
+class LinearDecay(Schedule):
+    """A straight line from 1 down to `minimum`: 1 - (1 - minimum) step / steps, then constant."""
+
+    def __init__(self, steps: int, minimum: float = 0.0) -> None:
+        self.steps = _at_least("LinearDecay", "steps", steps, 1)
+        self.minimum = _fraction("LinearDecay", "minimum", minimum)
+
+    def factor(self, step: int) -> float:
+        """The factor at `step`."""
+        return 1.0 - (1.0 - self.minimum) * min(step / self.steps, 1.0)
+
+
 class OneCycle(Schedule):
     """Rise from `start` to 1 over the first part of training, fall to `end` over the rest, both along half a cosine.
 
@@ -259,4 +271,4 @@ def _fraction(name: str, argument: str, value: float) -> float:
     return float(value)
 
 
-__all__ = ["Constant", "Cosine", "MultiStep", "OneCycle", "Plateau", "Schedule", "Step", "WarmUp"]
+__all__ = ["Constant", "Cosine", "LinearDecay", "MultiStep", "OneCycle", "Plateau", "Schedule", "Step", "WarmUp"]

@@ -142,7 +142,7 @@ def _free_energy(kind: str) -> Any:
 
 _INNER: dict[str, Any] = {
     "bernoulli": lambda z: np.log1p(np.exp(z)),
-    "gaussian": lambda z: 0.5 * z * z,
+    "gaussian": lambda z: 0.5 * z * z + 0.5 * np.log(2 * np.pi),
     "softmax": lambda z: np.log(np.exp(z.reshape(len(z), -1, 3)).sum(-1)),
 }
 
