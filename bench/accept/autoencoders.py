@@ -15,6 +15,7 @@ import numpy.typing as npt
 from bench.accept import Context, Result, figure
 from deepcore import data, metrics
 from deepcore.estimators import Autoencoder, codec
+from deepcore.estimators.rate import PrincipalComponents
 
 Array = npt.NDArray[Any]
 
@@ -28,27 +29,6 @@ def _digits(context: Context) -> tuple[Array, Array, Array]:
     return rows[0][:-5000], rows[0][-5000:], rows[1]
 
 
-class Principal:
-    """Principal components (numpy's SVD): the linear autoencoder of least squared error."""
-
-    def __init__(self, x: Array, count: int) -> None:
-        self.mean = x.mean(0, dtype=np.float64)
-        centred = x - self.mean
-        values, vectors = np.linalg.eigh(centred.T @ centred)
-        self.variances = values[::-1][:count] / len(x)
-        self.vectors = vectors[:, ::-1][:, :count]
-
-    def encode(self, x: Array, count: int | None = None) -> Array:
-        """Projections (n, count)."""
-        codes: Array = (x - self.mean) @ self.vectors[:, :count]
-        return codes
-
-    def decode(self, codes: Array) -> Array:
-        """Back to (n, features)."""
-        x: Array = codes @ self.vectors[:, : codes.shape[1]].T + self.mean
-        return x
-
-
 def _squared_error(x: Array, y: Array) -> float:
     """Summed over values, mean over samples."""
     return float(((x.astype(np.float64) - y) ** 2).reshape(len(x), -1).sum(1).mean())
@@ -60,19 +40,19 @@ def ae_mnist(context: Context) -> Result:
     x, held, test = _digits(context)
     x = np.concatenate([x, held])
     model = Autoencoder(
-        (1000, 500, 250, CODE), activation="silu", loss="squared", learning_rate=2e-3, schedule="one-cycle",
-        batch_size=128, epochs=24, random_state=context.seed, verbose=True, device=context.device,
+        (1000, 500, 250, CODE), activation="silu", loss="cross_entropy", learning_rate=4e-3, schedule="one-cycle",
+        batch_size=128, epochs=30, random_state=context.seed, verbose=True, device=context.device,
     )  # fmt: skip
     with context.timer:
         model.fit(x)
     error = -model.score(test)
-    pca = Principal(x, CODE)
+    pca = PrincipalComponents(x, CODE)
     also: dict[str, Any] = {
         "epochs": len(model.history_), "train_squared_error": model.history_[-1]["squared_error"],
         "pca_30": _squared_error(test, pca.decode(pca.encode(test))),
     }  # fmt: skip
     context.progress(f"squared error {error:.4f}; now L-BFGS")
-    model.fine_tune(x, "lbfgs", epochs=1, batch_size=10_000, iterations=5)
+    model.set_params(loss="squared").fine_tune(x, "lbfgs", batch_size=20_000, iterations=4)
     return error, {**also, "after_lbfgs": -model.score(test)}
 
 
@@ -82,8 +62,8 @@ def ae_denoise(context: Context) -> Result:
     x, held, test = _digits(context)
     noise = data.Corruption("gaussian", 0.5, clip=True, seed=1000 + context.seed)
     noisy_held, noisy = noise.apply(held), noise.apply(test, epoch=1)
-    pca = Principal(x, 200)
-    count = max(range(5, 201, 5), key=lambda k: _psnr(held, np.clip(pca.decode(pca.encode(noisy_held, k)), 0, 1)))
+    pca = PrincipalComponents(x, 200)
+    count = max(range(5, 201, 5), key=lambda k: _psnr(held, np.clip(pca.decode(pca.encode(noisy_held)[:, :k]), 0, 1)))
     size = max((3, 5, 7), key=lambda k: _psnr(held, _median(noisy_held, k)))
     model = Autoencoder(
         (), channels=(32, 64), activation="relu", learning_rate=3e-3, schedule="one-cycle", epochs=6,
@@ -95,7 +75,7 @@ def ae_denoise(context: Context) -> Result:
     psnr = _psnr(test, model.denoise(noisy.reshape(-1, 28, 28)).reshape(len(noisy), -1))
     others = {
         "noisy": _psnr(test, noisy), f"median_{size}": _psnr(test, _median(noisy, size)),
-        f"pca_{count}": _psnr(test, np.clip(pca.decode(pca.encode(noisy, count)), 0, 1)),
+        f"pca_{count}": _psnr(test, np.clip(pca.decode(pca.encode(noisy)[:, :count]), 0, 1)),
     }  # fmt: skip
     gain = psnr - max(v for k, v in others.items() if k != "noisy")
     return gain, {"psnr": psnr, **others, "noise": "deviation 0.5, clipped to 0..1", "epochs": len(model.history_)}
@@ -125,12 +105,12 @@ def ae_codec(context: Context) -> Result:
     """
     x, held, test = _digits(context)
     model = Autoencoder(
-        (1000, 500, 250, CODE), activation="silu", loss="squared", learning_rate=2e-3, schedule="one-cycle",
+        (1000, 500, 250, CODE), activation="silu", loss="cross_entropy", learning_rate=4e-3, schedule="one-cycle",
         epochs=8, random_state=context.seed, verbose=True, device=context.device,
     )  # fmt: skip
     with context.timer:
         model.fit(x)
-    pca = Principal(x, CODE)
+    pca = PrincipalComponents(x, CODE)
     goal = _psnr(held, pca.decode(pca.encode(held))) - 0.5
     points = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -170,7 +150,7 @@ def fraud_ae(context: Context) -> Result:
         with context.timer:
             model.fit(inside)
         z = (outside - inside.mean(0)) / inside.std(0)
-        pca = Principal((inside - inside.mean(0)) / inside.std(0), 8)
+        pca = PrincipalComponents((inside - inside.mean(0)) / inside.std(0), 8)
         scores["autoencoder"].append(metrics.roc_auc(truth, model.anomaly_score(outside)))
         scores["pca"].append(metrics.roc_auc(truth, ((z - pca.decode(pca.encode(z))) ** 2).sum(1)))
         scores["sum_of_squares"].append(metrics.roc_auc(truth, (z**2).sum(1)))

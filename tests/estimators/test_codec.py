@@ -14,7 +14,7 @@ import pytest
 
 from deepcore.data import load_digits
 from deepcore.errors import ArgumentError, DataError
-from deepcore.estimators import Autoencoder, codec
+from deepcore.estimators import Autoencoder, codec, rate
 
 try:
     import constriction  # noqa: F401
@@ -224,3 +224,39 @@ def test_refusals(model: Autoencoder, tmp_path: Path, monkeypatch: pytest.Monkey
     model.compress(path, XT, bits=4)
     with pytest.raises(DataError, match="another net"):
         other.decompress(path)
+
+
+def test_rate_distortion_against_principal_components(model: Autoencoder) -> None:
+    rows = model.rate_distortion(XT, bits=(1, 3, 6), reference=X)
+    assert [row["bits"] for row in rows] == [1, 3, 6] and all("jpeg_psnr" not in row for row in rows)
+    for small, large in pairwise(rows):
+        assert small["bytes"] < large["bytes"] and small["psnr"] < large["psnr"]
+        assert not small["pca_psnr"] > large["pca_psnr"]
+    # at many bits PCA is at its limit: 12 components without quantisation
+    pca = rate.PrincipalComponents(X.reshape(len(X), -1), 12)
+    flat = XT.reshape(len(XT), -1)
+    limit = codec.psnr_of(flat, pca.decode(pca.encode(flat)), 1.0)
+    assert limit - 0.3 < rows[-1]["pca_psnr"] <= limit + 1e-6
+    u, s, v = np.linalg.svd(X.reshape(len(X), -1) - pca.mean, full_matrices=False)
+    np.testing.assert_allclose(np.abs(pca.vectors.T @ v[:12].T), np.eye(12), atol=1e-4)
+    assert rows[-1]["bits_per_value"] == pytest.approx(8 * rows[-1]["bytes"] / XT.size)
+
+
+def test_rate_distortion_against_jpeg(model: Autoencoder) -> None:
+    pytest.importorskip("PIL")
+    curve = rate.jpeg_curve(XT[..., None])
+    assert max(p for _, p in curve) > 30 and min(s for s, _ in curve) < XT.size / 8
+    row = model.rate_distortion(XT, bits=(8,), jpeg=True)[0]
+    assert row["jpeg_psnr"] == rate.at_size(curve, row["bytes"])
+    colour = rate.jpeg_curve(np.random.default_rng(0).uniform(size=(3, 5, 9, 3)))
+    assert len(colour) == len(curve)
+    with pytest.raises(ArgumentError, match="images in 0"):
+        Autoencoder((4,), epochs=1, scaling="standard").fit(X).rate_distortion(XT, jpeg=True)
+    with pytest.raises(ArgumentError, match="images in 0"):
+        Autoencoder((4,), epochs=1).fit(X.reshape(len(X), -1)).rate_distortion(XT.reshape(len(XT), -1), jpeg=True)
+
+
+def test_points_between_and_outside_a_curve() -> None:
+    curve = [(100, 10.0), (400, 20.0), (200, 9.0)]
+    assert rate.at_size(curve, 200) == pytest.approx(15.0)  # the worse point at 200 does not count
+    assert rate.at_size(curve, 1000) == 20.0 and np.isnan(rate.at_size(curve, 99))

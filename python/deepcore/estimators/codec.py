@@ -35,7 +35,8 @@ VERSION = 1
 CODERS = ("standard", "range")
 _HEAD = struct.Struct("<II")
 _SUM = hashlib.sha256().digest_size
-_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 0, "lp": 0, "pb": 0}]
+# A small window: the one of the preset takes longer to allocate than a plane to pack.
+_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9, "dict_size": 1 << 18, "lc": 0, "lp": 0, "pb": 0}]
 _LARGEST = 1 << 24  # levels of a column; finer steps than float32 codes have
 
 
