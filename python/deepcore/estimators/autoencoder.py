@@ -359,6 +359,14 @@ class Autoencoder(Coding):
         model.history_, model.pretrain_history_, model.n_iter_ = [], [], 0
         return model
 
+    def report(self, path: str | os.PathLike[str], X: Any, y: Any = None, *, title: str | None = None) -> None:
+        """Write one self-contained HTML file about this autoencoder on test samples: learning curves, reconstructions,
+        traversals, filters, the map of codes (coloured by y). Needs the viz extra."""
+        from deepcore.viz.autoencoder import autoencoder_report
+
+        self._check_fitted()
+        autoencoder_report(self, path, X, y, title=title)
+
     # ---- files ----
     def _fitted_meta(self) -> tuple[dict[str, Any], dict[str, Array]]:
         extra = {"n_features": self.n_features_in_, "sample_shape": list(self.sample_shape_), "output": self.output_,
