@@ -119,7 +119,7 @@ def ae_codec(context: Context) -> Result:
             again = model.decompress(Path(folder) / "codes")
             content, reached = codec.encode(
                 test, pca.encode(test), lambda codes: pca.decode(codes.astype(np.float64)), peak=1.0, bits=None,
-                psnr=psnr, coder="standard", facts={},
+                psnr=psnr, facts={},
             )  # fmt: skip
             points[f"{psnr:.2f} dB"] = {"bytes": ours["bytes"], "pca_bytes": len(content), "psnr": ours["psnr"],
                                         "pca_psnr": reached, "decoded_psnr": _psnr(test, again)}  # fmt: skip

@@ -5,8 +5,8 @@ SHA-256 of everything before. Nothing is decoded before the checksum fits.
 
 The columns of codes are uniformly quantised. Columns of few levels share a byte as digits of mixed radix, which costs
 a prefix code less than one bit per column; then each byte plane goes through the shortest of DEFLATE with Huffman
-codes alone, DEFLATE, and LZMA. The range coder of `constriction` (the extra `codec`) comes within 0.1 % of the entropy
-of the columns.
+codes alone, DEFLATE, and LZMA. On principal components of MNIST that is 0.8 to 4.5 % above the entropy of the columns
+(150 to 25 bits a sample), where a range coder would come within 0.1 %.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ Array = npt.NDArray[Any]
 
 MAGIC = b"\x89DCC\r\n\x1a\n"
 VERSION = 1
-CODERS = ("standard", "range")
 _HEAD = struct.Struct("<II")
 _SUM = hashlib.sha256().digest_size
 # A small window: the one of the preset takes longer to allocate than a plane to pack.
@@ -94,27 +93,17 @@ def psnr_of(x: Array, y: Array, peak: float) -> float:
 
 
 # ---- columns to bytes ----
-def pack_levels(levels: Array, coder: str = "standard") -> tuple[dict[str, Any], bytes]:
-    """(what a reader needs, bytes) of integer levels (n, k).
-
-    Raises:
-        ArgumentError: an unknown coder, or 'range' without the extra.
-    """
-    if coder not in CODERS:
-        raise ArgumentError(f"compress: expected coder in {CODERS}, got {coder!r}")
+def pack_levels(levels: Array) -> tuple[dict[str, Any], bytes]:
+    """(what a reader needs, bytes) of integer levels (n, k)."""
     low = levels.min(0)
     digits = (levels - low).astype(np.int64)
     radix = digits.max(0) + 1
-    facts: dict[str, Any] = {"coder": coder, "low": low.tolist(), "radix": radix.tolist()}
-    if coder == "range":
-        counts, body = _range_encode(digits, radix)
-        return {**facts, "counts": counts}, body
     planes, streams = [], []
     for plane in _planes(digits, radix):
         name, stream = min(((n, pack(plane)) for n, (pack, _) in _STREAMS.items()), key=lambda pair: len(pair[1]))
         planes.append([name, len(stream)])
         streams.append(stream)
-    return {**facts, "planes": planes}, b"".join(streams)
+    return {"low": low.tolist(), "radix": radix.tolist(), "planes": planes}, b"".join(streams)
 
 
 def unpack_levels(facts: Mapping[str, Any], body: bytes, n: int) -> npt.NDArray[np.int64]:
@@ -123,10 +112,7 @@ def unpack_levels(facts: Mapping[str, Any], body: bytes, n: int) -> npt.NDArray[
         low, radix = np.asarray(facts["low"], np.int64), np.asarray(facts["radix"], np.int64)
         if low.ndim != 1 or low.shape != radix.shape or (radix < 1).any() or (radix > _LARGEST).any() or n < 1:
             raise DataError("decompress: the header does not describe columns of levels")
-        if facts["coder"] == "range":
-            digits = _range_decode(body, radix, facts["counts"], n)
-        else:
-            digits = _from_planes(_read_planes(facts["planes"], body, n), radix, n)
+        digits = _from_planes(_read_planes(facts["planes"], body, n), radix, n)
     except (LookupError, TypeError, ValueError, zlib.error, lzma.LZMAError) as error:
         if isinstance(error, DataError):
             raise
@@ -226,48 +212,10 @@ _STREAMS: dict[str, tuple[Callable[[bytes], bytes], Callable[[bytes, int], bytes
 }  # fmt: skip
 
 
-def _constriction() -> Any:
-    try:
-        import constriction
-    except ImportError as error:
-        raise ArgumentError("compress: coder 'range' needs the extra: pip install 'deepcore[codec]'") from error
-    return constriction.stream
-
-
-def _model_of(stream: Any, counts: list[int]) -> Any:
-    """The distribution of a column; the least likely levels get a share too, as the coder wants none of zero."""
-    p = np.asarray(counts, np.float64)
-    return stream.model.Categorical(p / p.sum() + 1e-9, perfect=False)
-
-
-def _range_encode(digits: Array, radix: Array) -> tuple[list[list[int]], bytes]:
-    stream = _constriction()
-    packer = stream.queue.RangeEncoder()
-    counts = []
-    for j, r in enumerate(radix.tolist()):
-        found = np.bincount(digits[:, j], minlength=r).tolist()
-        counts.append(found)
-        if r > 1:
-            packer.encode(digits[:, j].astype(np.int32), _model_of(stream, found))
-    return counts, packer.get_compressed().astype("<u4").tobytes()
-
-
-def _range_decode(body: bytes, radix: Array, counts: Any, n: int) -> npt.NDArray[np.int64]:
-    stream = _constriction()
-    unpacker = stream.queue.RangeDecoder(np.frombuffer(body, "<u4").astype(np.uint32))
-    digits = np.zeros((n, len(radix)), np.int64)
-    for j, (r, found) in enumerate(zip(radix.tolist(), counts, strict=True)):
-        if len(found) != r or min(found) < 0 or sum(found) != n:
-            raise DataError("decompress: the counts of a column do not fit its levels")
-        if r > 1:
-            digits[:, j] = unpacker.decode(_model_of(stream, found), n)
-    return digits
-
-
 # ---- a whole set of samples ----
 def encode(
     x: Array, codes: Array, decoder: Callable[[Array], Array], *, peak: float, bits: int | None, psnr: float | None,
-    coder: str, facts: Mapping[str, Any],
+    facts: Mapping[str, Any],
 ) -> tuple[bytes, float]:  # fmt: skip
     """(file, PSNR of what it gives back) for samples x (n, ...) with codes (n, k).
 
@@ -296,7 +244,7 @@ def encode(
         start = peak * 10 ** (-psnr / 20) * math.sqrt(x[0].size / codes.shape[1])
         at(finest_needed(at, psnr, start))
     levels = quantise(codes, steps, offset)
-    columns, body = pack_levels(levels, coder)
+    columns, body = pack_levels(levels)
     header = {**facts, "samples": len(x), "steps": steps.tolist(), "offset": offset.tolist(), "columns": columns}
     return file_bytes(header, body), reached(levels)
 
@@ -375,6 +323,6 @@ def read_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], bytes]:
 
 
 __all__ = [
-    "CODERS", "MAGIC", "VERSION", "decode", "encode", "file_bytes", "finest_needed", "pack_levels", "psnr_of",
+    "MAGIC", "VERSION", "decode", "encode", "file_bytes", "finest_needed", "pack_levels", "psnr_of",
     "quantise", "read_file", "restore", "sensitivity", "steps_of_bits", "unpack_levels", "write_file",
 ]  # fmt: skip

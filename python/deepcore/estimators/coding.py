@@ -155,9 +155,8 @@ class Coding(SupervisedEstimator):
 
     # ---- compression ----
     def compress(
-        self, path: str | os.PathLike[str], X: Any, *, bits: int | None = None, psnr: float | None = None,
-        coder: str = "standard",
-    ) -> dict[str, float]:  # fmt: skip
+        self, path: str | os.PathLike[str], X: Any, *, bits: int | None = None, psnr: float | None = None
+    ) -> dict[str, float]:
         """Write the codes of X, quantised and entropy-coded, to a file that describes itself, atomically.
 
         Args:
@@ -167,7 +166,6 @@ class Coding(SupervisedEstimator):
             psnr: or: the coarsest steps with which the samples come back with so many dB. Steps are then in inverse
                 proportion to what an entry of the code moves in the reconstruction. The peak is 1 (scaled data) for
                 sigmoid outputs, else the range of X.
-            coder: 'standard' (DEFLATE and LZMA of Python) or 'range' (the extra `codec`; closer to the entropy).
 
         Returns:
             bytes of the file, bits_per_value (all bits over the values of X), psnr in dB, compression (bytes of X as
@@ -182,7 +180,7 @@ class Coding(SupervisedEstimator):
         content, reached = codec.encode(
             x, self._batched(self._net.encode, x), lambda codes: self._batched(self._net.decode, codes),
             peak=self._peak(x), bits=bits, psnr=psnr,
-            coder=coder, facts={"fingerprint": self.fingerprint(), "sample_shape": list(self.sample_shape_)},
+            facts={"fingerprint": self.fingerprint(), "sample_shape": list(self.sample_shape_)},
         )  # fmt: skip
         codec.write_file(path, content)
         return {"bytes": float(len(content)), "bits_per_value": 8 * len(content) / x.size, "psnr": reached,
@@ -206,7 +204,6 @@ class Coding(SupervisedEstimator):
 
     def rate_distortion(
         self, X: Any, *, bits: Sequence[int] = (1, 2, 3, 4, 5, 6, 8), reference: Any = None, jpeg: bool = False,
-        coder: str = "standard",
     ) -> list[dict[str, float]]:  # fmt: skip
         """Rate and distortion of `compress` at several `bits`, and what others reach in as many bytes.
 
@@ -216,7 +213,6 @@ class Coding(SupervisedEstimator):
             reference: samples that give the principal components; None: X, which favours them (they are not counted).
                 There are as many components as entries of a code; they go through the same quantiser and coder.
             jpeg: also pictures in one JPEG sheet, so that its header counts once (Pillow, the extra `viz`).
-            coder: as in `compress`.
 
         Returns:
             rows with bits, bytes, bits_per_value, psnr, pca_psnr and, if asked for, jpeg_psnr, in dB; NaN where a
@@ -229,7 +225,7 @@ class Coding(SupervisedEstimator):
         flat, peak = x.reshape(len(x), -1), self._peak(x)
         codes = self._batched(self._net.encode, x)
         source = flat if reference is None else self._inputs(reference).reshape(-1, flat.shape[1])
-        curves = {"pca_psnr": rate.principal_curve(flat, source, codes.shape[1], peak, coder)}
+        curves = {"pca_psnr": rate.principal_curve(flat, source, codes.shape[1], peak)}
         if jpeg:
             shape = self.sample_shape_ if len(self.sample_shape_) == 3 else (*self.sample_shape_, 1)
             if len(shape) != 3 or shape[2] not in (1, 3) or self.output_ != "sigmoid":
@@ -240,7 +236,7 @@ class Coding(SupervisedEstimator):
         rows = []
         for b in bits:
             content, reached = codec.encode(
-                x, codes, lambda c: self._batched(self._net.decode, c), peak=peak, bits=b, psnr=None, coder=coder,
+                x, codes, lambda c: self._batched(self._net.decode, c), peak=peak, bits=b, psnr=None,
                 facts={"fingerprint": self.fingerprint(), "sample_shape": list(self.sample_shape_)},
             )  # fmt: skip
             size = len(content)

@@ -39,7 +39,7 @@ class PrincipalComponents:
         return x
 
 
-def principal_curve(x: Array, source: Array, count: int, peak: float, coder: str) -> Curve:
+def principal_curve(x: Array, source: Array, count: int, peak: float) -> Curve:
     """Samples x (n, d) by the first `count` components of `source`, with one step for all (best for equal weights)."""
     pca = PrincipalComponents(source, count)
     codes = pca.encode(x)
@@ -49,7 +49,7 @@ def principal_curve(x: Array, source: Array, count: int, peak: float, coder: str
     for exponent in np.arange(3.0, -7.5, -0.5):
         steps = np.full(codes.shape[1], widest * 2.0**exponent)
         levels = codec.quantise(codes, steps, offset)
-        columns, body = codec.pack_levels(levels, coder)
+        columns, body = codec.pack_levels(levels)
         header = {"samples": len(x), "steps": steps.tolist(), "offset": offset.tolist(), "columns": columns}
         y = pca.decode(codec.restore(levels, steps, offset).astype(np.float64))
         curve.append((len(codec.file_bytes(header, body)), codec.psnr_of(x, y, peak)))
