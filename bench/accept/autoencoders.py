@@ -66,8 +66,8 @@ def ae_denoise(context: Context) -> Result:
     count = max(range(5, 201, 5), key=lambda k: _psnr(held, np.clip(pca.decode(pca.encode(noisy_held)[:, :k]), 0, 1)))
     size = max((3, 5, 7), key=lambda k: _psnr(held[:1000], _median(noisy_held[:1000], k)))
     model = Autoencoder(
-        (), channels=(32, 64), activation="relu", learning_rate=3e-3, schedule="one-cycle", epochs=6,
-        corruption={"kind": "gaussian", "amount": 0.5, "clip": True}, random_state=context.seed, verbose=True,
+        (), channels=(32, 64), activation="relu", loss="cross_entropy", learning_rate=3e-3, schedule="one-cycle",
+        epochs=4, corruption={"kind": "gaussian", "amount": 0.5, "clip": True}, random_state=context.seed, verbose=True,
         device=context.device,
     )  # fmt: skip
     with context.timer:
