@@ -99,6 +99,8 @@ def test_scaling() -> None:
     assert abs(standard.reconstruct(wide).mean() - wide.mean()) < 1
     with pytest.raises(DataError, match=r"needs data in 0\.\.1, got -7"):
         ae(scaling=None, output="sigmoid").fit(wide)
+    with pytest.raises(ArgumentError, match="standardised data are not"):
+        ae(scaling="standard", output="sigmoid").fit(FLAT)
     with pytest.raises(ArgumentError, match="'cross_entropy' needs data in 0"):
         ae(loss="cross_entropy").fit(wide)
 

@@ -170,6 +170,8 @@ class Autoencoder(Coding):
             low, high = float(x.min()), float(x.max())
             shift[:], scale[:] = low, high - low if high > low else 1.0
         elif scaling == "standard":
+            if self.output == "sigmoid":
+                raise ArgumentError("Autoencoder: output 'sigmoid' needs data in 0..1, standardised data are not")
             axis = 0 if len(self.sample_shape_) == 1 else None
             shift = np.atleast_1d(x.mean(axis, dtype=np.float64)).astype(np.float32)
             deviation = np.atleast_1d(x.std(axis, dtype=np.float64)).astype(np.float32)
@@ -180,7 +182,7 @@ class Autoencoder(Coding):
         self.output_ = self.output
         if self.output == "auto":
             self.output_ = "linear" if scaling == "standard" or not (within or scaling == "unit") else "sigmoid"
-        if self.loss == "cross_entropy" and (self.output_ != "sigmoid" or scaling == "standard"):
+        if self.loss == "cross_entropy" and self.output_ != "sigmoid":
             raise ArgumentError("Autoencoder: loss 'cross_entropy' needs data in 0..1 and output 'sigmoid'")
 
     def _scaled(self, x: Array) -> Array:
