@@ -18,7 +18,9 @@ __version__: str = _C.__version__
 _LAZY_MODULES = ("cli", "data", "estimators", "explain", "graph", "metrics", "models", "nn", "optim", "random",
                  "testing", "train", "viz")  # fmt: skip
 _LAZY_NAMES = {
+    "Autoencoder": "estimators",
     "CapturedStep": "graph",
+    "HammingIndex": "estimators",
     "ImageClassifier": "estimators",
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",

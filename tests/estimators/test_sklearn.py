@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deepcore.estimators import RBM, ImageClassifier, MLPClassifier, MLPRegressor
+from deepcore.estimators import RBM, Autoencoder, ImageClassifier, MLPClassifier, MLPRegressor
 
 sklearn = pytest.importorskip("sklearn")
 from sklearn.base import clone  # noqa: E402
@@ -25,6 +25,7 @@ NOT_APPLICABLE: dict[str, str] = {
 }
 
 ESTIMATORS = [
+    Autoencoder((16, 2), epochs=5, batch_size=16, learning_rate=0.01, random_state=0),
     MLPClassifier((16,), epochs=30, batch_size=16, learning_rate=0.01, random_state=0),
     MLPRegressor((16,), epochs=30, batch_size=16, learning_rate=0.01, random_state=0),
     RBM(8, visible_units="gaussian", learning_rate=1e-4, n_iter=2, random_state=0),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from deepcore.data.augment import Augment
+from deepcore.data.corrupt import Corruption
 from deepcore.data.csv import Table, read_csv
 from deepcore.data.dataset import ArrayDataset, Batch, Dataset, SequenceDataset, Subset, k_fold, train_val_split
 from deepcore.data.digits import load_digits
@@ -31,6 +32,7 @@ __all__ = [
     "ArrayDataset",
     "Augment",
     "Batch",
+    "Corruption",
     "DataLoader",
     "Dataset",
     "ImageFolder",

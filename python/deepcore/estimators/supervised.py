@@ -16,6 +16,7 @@ from deepcore.estimators.base import Estimator
 from deepcore.nn import Module
 from deepcore.optim.schedule import Constant, Cosine, LinearDecay, OneCycle, Plateau, Schedule, WarmUp
 from deepcore.tensor import as_tensor
+from deepcore.train.trainer import Task
 
 Array = npt.NDArray[Any]
 
@@ -62,7 +63,7 @@ class SupervisedEstimator(Estimator):
     verbose: bool
     device: str
 
-    def _task(self) -> train.Supervised:
+    def _task(self) -> Task:
         raise NotImplementedError
 
     def _seed(self) -> int:

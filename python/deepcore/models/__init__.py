@@ -1,6 +1,17 @@
 """Networks as modules."""
 
+from deepcore.models.autoencoder import AutoencoderNet, conv_autoencoder, dense_autoencoder
 from deepcore.models.cnn import PRESETS, cnn, lenet5, resnet, vgg_small
 from deepcore.models.mlp import mlp
 
-__all__ = ["PRESETS", "cnn", "lenet5", "mlp", "resnet", "vgg_small"]
+__all__ = [
+    "PRESETS",
+    "AutoencoderNet",
+    "cnn",
+    "conv_autoencoder",
+    "dense_autoencoder",
+    "lenet5",
+    "mlp",
+    "resnet",
+    "vgg_small",
+]

@@ -15,8 +15,9 @@ from deepcore.optim.rules import (
     RMSprop,
 )  # fmt: skip
 from deepcore.optim.schedule import *  # noqa: F403
+from deepcore.optim.second_order import LBFGS, ConjugateGradient
 
 __all__ = [
-    "OPTIMIZERS", "SGD", "AMSGrad", "Adadelta", "Adagrad", "Adam", "AdamW", "Lion", "NAdam", "Optimizer", "RAdam",
-    "RMSprop",
+    "LBFGS", "OPTIMIZERS", "SGD", "AMSGrad", "Adadelta", "Adagrad", "Adam", "AdamW", "ConjugateGradient", "Lion",
+    "NAdam", "Optimizer", "RAdam", "RMSprop",
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deepcore.viz.autoencoder import code_map, picture_rows, traversals
 from deepcore.viz.classes import confusion, worst_indices, worst_mistakes
 from deepcore.viz.curves import histogram, learning_curves
 from deepcore.viz.images import feature_maps, filters, heatmaps, image_grid
@@ -10,6 +11,7 @@ from deepcore.viz.style import save_figure
 
 __all__ = [
     "Report",
+    "code_map",
     "confusion",
     "feature_maps",
     "filters",
@@ -17,7 +19,9 @@ __all__ = [
     "histogram",
     "image_grid",
     "learning_curves",
+    "picture_rows",
     "save_figure",
+    "traversals",
     "worst_indices",
     "worst_mistakes",
 ]
