@@ -123,6 +123,7 @@ from deepcore.ops.pool import (
 )  # fmt: skip
 from deepcore.ops.random import dropout
 from deepcore.ops.reduce import logsumexp, max, maxout, mean, min, norm, prod, sum, var
+from deepcore.ops.similarity import ssim
 from deepcore.tensor import Tensor, as_tensor
 
 
@@ -157,8 +158,7 @@ __all__ = [
     "max_pool2d_with_index", "max_unpool2d", "maximum", "maxout", "mean", "min", "minimum", "mixup", "mse_loss",
     "multiply", "narrow", "negative", "norm", "not_equal", "one_hot", "pad", "power", "prod", "reciprocal", "relu",
     "reshape", "resize", "round", "rsqrt", "scatter_add", "sigmoid", "sign", "silu", "sin", "softmax",
-    "softmax_cross_entropy", "softplus", "softsign", "sort", "split", "spread2d", "sqrt", "square", "squeeze", "stack",
-    "step", "subtract", "sum", "sum_pool2d", "swap_axes", "take", "take_along", "tanh", "to", "top_k", "transpose",
-    "upsample",
-    "var", "where",
+    "softmax_cross_entropy", "softplus", "softsign", "sort", "split", "spread2d", "sqrt", "square", "squeeze", "ssim",
+    "stack", "step", "subtract", "sum", "sum_pool2d", "swap_axes", "take", "take_along", "tanh", "to", "top_k",
+    "transpose", "upsample", "var", "where",
 ]  # fmt: skip
