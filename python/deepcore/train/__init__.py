@@ -2,10 +2,12 @@
 
 from deepcore.train.callbacks import Callback, EarlyStopping
 from deepcore.train.checkpoint import load_checkpoint, save_checkpoint
+from deepcore.train.faceswap import BalancedFaces, FaceAugment, FaceTask, PartDecoders, Preview
 from deepcore.train.supervised import Supervised, accuracy, cross_entropy, mean_squared_error
 from deepcore.train.trainer import Trainer
 
 __all__ = [
-    "Callback", "EarlyStopping", "Supervised", "Trainer", "accuracy", "cross_entropy", "load_checkpoint",
+    "BalancedFaces", "Callback", "EarlyStopping", "FaceAugment", "FaceTask", "PartDecoders", "Preview",
+    "Supervised", "Trainer", "accuracy", "cross_entropy", "load_checkpoint",
     "mean_squared_error", "save_checkpoint",
 ]  # fmt: skip

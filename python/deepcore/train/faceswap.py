@@ -1,0 +1,217 @@
+"""Training of face autoencoders: random changes of faces, the loss, the preview of the same faces at each snapshot."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from deepcore import ops, random
+from deepcore.data.dataset import Batch, Indices
+from deepcore.data.images import write_image
+from deepcore.data.loader import Place
+from deepcore.errors import ArgumentError, DataError
+from deepcore.nn.module import Module
+from deepcore.staging import tensor_of
+from deepcore.tensor import Tensor, as_tensor
+from deepcore.train.callbacks import Callback
+from deepcore.train.trainer import Trainer
+
+Array = npt.NDArray[Any]
+
+_STREAM = 1 << 46  # away from the streams that order batches
+_KNOTS = 5  # of the warp, along each side
+
+
+class BalancedFaces:
+    """A data set of `length` draws that shows each person equally often, however many faces there are of each.
+
+    Draw i is face (i // people) mod n of person i mod people. A batch is (faces, persons int64).
+
+    Raises:
+        DataError: a person has no face.
+    """
+
+    def __init__(self, faces: Array, who: Indices, people: int, length: int) -> None:
+        self.faces, self.who, self.people, self.length = faces, np.asarray(who, np.int64), people, length
+        self._of = [np.flatnonzero(self.who == k) for k in range(people)]
+        if any(len(own) == 0 for own in self._of):
+            raise DataError(f"BalancedFaces: expected faces of each of {people} people, one has none")
+
+    def __len__(self) -> int:
+        """Number of draws."""
+        return self.length
+
+    def __getitem__(self, indices: Indices) -> Batch:
+        """The faces of the draws (b, h, w, c) and whose they are (b,)."""
+        person = indices % self.people
+        rows = np.array(
+            [self._of[p][(i // self.people) % len(self._of[p])] for i, p in zip(indices, person, strict=True)], np.int64
+        )
+        return self.faces[rows], person
+
+
+class FaceAugment:
+    """Random changes of faces in [0, 1] (or uint8): a batch (faces, who) becomes (warped faces, targets, who).
+
+    Input and target share turn, size, shift, mirror image and colours; the input alone is warped, so that the net
+    learns the person's face from a distorted one instead of copying pixels.
+
+    Args:
+        warp: largest displacement of the 5 x 5 knots of the warp, as a share of the side.
+        flip: probability of a mirror image.
+        rotate: degrees.
+        zoom: largest relative change of size.
+        shift: largest shift as a share of the side.
+        light: largest relative change of contrast, and of brightness.
+        colour: largest relative change of each channel by itself (pictures of 3 channels).
+        seed: of the random numbers, which are a function of it, the epoch and the draw.
+    """
+
+    def __init__(
+        self, *, warp: float = 0.04, flip: float = 0.5, rotate: float = 10.0, zoom: float = 0.08, shift: float = 0.05,
+        light: float = 0.15, colour: float = 0.05, seed: int = 0,
+    ) -> None:  # fmt: skip
+        if not 0 <= flip <= 1 or min(warp, rotate, zoom, shift, light, colour) < 0 or max(zoom, light, colour) >= 1:
+            raise ArgumentError(
+                "FaceAugment: expected flip in [0, 1], zoom, light, colour in [0, 1), warp, rotate, shift >= 0, got "
+                f"flip {flip}, zoom {zoom}, light {light}, colour {colour}, warp {warp}, rotate {rotate}, shift {shift}"
+            )
+        self.warp, self.flip, self.rotate, self.zoom, self.shift = warp, flip, rotate, zoom, shift
+        self.light, self.colour, self.seed = light, colour, seed
+
+    def _random(self, place: Place) -> Array:
+        """Numbers in [-1, 1), (b, 10 + 2 knots^2): a row is a function of seed, epoch and draw."""
+        count = 10 + 2 * _KNOTS * _KNOTS
+        first = _STREAM + (place.epoch << 24)
+        rows = [
+            random.uniform((count,), -1.0, 1.0, seed=self.seed, stream=first + int(i)).numpy() for i in place.indices
+        ]
+        return np.stack(rows)
+
+    def __call__(self, batch: Batch, place: Place) -> Batch:
+        """(warped faces, targets, who), faces float32 in [0, 1]."""
+        faces = unit_pixels(batch[0])
+        n, h, w, c = faces.shape
+        u = self._random(place)
+        angle = np.deg2rad(self.rotate) * u[:, 0]
+        size = 1 + self.zoom * u[:, 1]
+        mirror = np.where(u[:, 2] < 2 * self.flip - 1, -1.0, 1.0)
+        theta = np.zeros((n, 2, 3), np.float32)
+        theta[:, 0, 0], theta[:, 0, 1] = mirror * np.cos(angle) / size, -np.sin(angle) / size * (h / w)
+        theta[:, 1, 0], theta[:, 1, 1] = mirror * np.sin(angle) / size * (w / h), np.cos(angle) / size
+        theta[:, :, 2] = 2 * self.shift * u[:, 3:5]
+        grid = ops.affine_grid(as_tensor(theta), (h, w))
+        knots = as_tensor((2 * self.warp * u[:, 10:]).reshape(n, _KNOTS, _KNOTS, 2).astype(np.float32))
+        bent = grid + ops.resize(knots, (h, w), "bilinear_corners")
+        contrast = 1 + self.light * u[:, 5]
+        gain = np.ones((n, c)) * contrast[:, None]
+        if c == 3:
+            gain = gain * (1 + self.colour * u[:, 6:9])
+        bias = 0.5 * (1 - contrast) + 0.5 * self.light * u[:, 9]
+        lit = faces * gain[:, None, None].astype(np.float32) + bias[:, None, None, None].astype(np.float32)
+        pictures = as_tensor(np.clip(lit, 0, 1))
+        warped, target = (ops.grid_sample(pictures, g, padding="border").numpy() for g in (bent, grid))
+        return warped, target, batch[1]
+
+
+def unit_pixels(faces: Array) -> npt.NDArray[np.float32]:
+    """uint8 pixels as float32 in [0, 1]; floats as float32."""
+    scaled: npt.NDArray[np.float32] = faces.astype(np.float32)
+    return scaled / np.float32(255) if faces.dtype == np.uint8 else scaled
+
+
+class FaceModel(Protocol):
+    """What the task needs of a net, which is a Module too."""
+
+    shared: bool
+    joined: bool
+
+    def part(self) -> None:
+        """From one decoder for all to one each."""
+        ...
+
+    def encode(self, x: Tensor, who: int) -> Tensor:
+        """Faces to codes."""
+        ...
+
+    def decode(self, codes: Tensor, who: int) -> Tensor:
+        """Codes to faces."""
+        ...
+
+
+class FaceTask:
+    """Batches (faces, targets, who) -> ssim_weight (1 - SSIM) + (1 - ssim_weight) L1 of each face by its own decoder.
+
+    Args:
+        ssim_weight: share of the structural part, in [0, 1].
+    """
+
+    def __init__(self, ssim_weight: float = 0.5) -> None:
+        if not 0 <= ssim_weight <= 1:
+            raise ArgumentError(f"FaceTask: expected ssim_weight in [0, 1], got {ssim_weight}")
+        self.ssim_weight = ssim_weight
+
+    def step(self, model: Module, batch: tuple[Array, ...]) -> tuple[Tensor, dict[str, float]]:
+        """The loss of a batch, and its l1 and ssim."""
+        net: FaceModel = model  # type: ignore[assignment]
+        x, target = tensor_of(batch, 0, model.device), tensor_of(batch, 1, model.device)
+        who = np.asarray(batch[2])
+        codes = net.encode(x, 0) if net.shared else None
+        loss: Tensor | None = None
+        l1 = similarity = 0.0
+        everyone = np.zeros_like(who) if net.joined else who
+        for person in np.unique(everyone):
+            rows = as_tensor(np.flatnonzero(everyone == person)).to(model.device)
+            own = ops.take(codes, rows) if codes is not None else net.encode(ops.take(x, rows), int(person))
+            faces, wanted = net.decode(own, int(person)), ops.take(target, rows)
+            share = len(rows) / len(who)
+            difference, likeness = ops.l1_loss(faces, wanted), ops.ssim(faces, wanted)
+            part = share * (self.ssim_weight * (1.0 - likeness) + (1.0 - self.ssim_weight) * difference)
+            loss = part if loss is None else loss + part
+            l1, similarity = l1 + share * float(difference.item()), similarity + share * float(likeness.item())
+        assert loss is not None  # a batch has at least one sample
+        return loss, {"l1": l1, "ssim": similarity}
+
+
+class PartDecoders(Callback):
+    """For the first `steps` steps one decoder learns everyone's face; then each person goes on from a copy of it."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """Where a resumed run stands follows from its steps; a checkpoint of the last joint step holds the copies."""
+        net: FaceModel = trainer.model  # type: ignore[assignment]
+        net.joined = trainer.optimizer.steps < self.steps
+
+    def on_step_end(self, trainer: Trainer, loss: float) -> None:
+        """Part after the last joint step."""
+        net: FaceModel = trainer.model  # type: ignore[assignment]
+        if net.joined and trainer.optimizer.steps >= self.steps:
+            net.part()
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        """A run that stopped before the parting parts now."""
+        net: FaceModel = trainer.model  # type: ignore[assignment]
+        if net.joined:
+            net.part()
+
+
+class Preview(Callback):
+    """At the end of each epoch, the picture that `render` gives, uint8 (h, w, c), as folder/step-00001000.png."""
+
+    def __init__(self, folder: str | os.PathLike[str], render: Callable[[], Array]) -> None:
+        self.folder, self.render = Path(folder), render
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def on_epoch_end(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        """Write the picture, atomically."""
+        write_image(self.folder / f"step-{record['step']:08d}.png", self.render())
+
+
+__all__ = ["BalancedFaces", "FaceAugment", "FaceModel", "FaceTask", "PartDecoders", "Preview", "unit_pixels"]
