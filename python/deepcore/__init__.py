@@ -19,6 +19,7 @@ _LAZY_MODULES = ("cli", "data", "estimators", "explain", "graph", "metrics", "mo
                  "testing", "train", "viz")  # fmt: skip
 _LAZY_NAMES = {
     "CapturedStep": "graph",
+    "FaceConverter": "estimators",
     "FaceSwap": "estimators",
     "ImageClassifier": "estimators",
     "MLPClassifier": "estimators",

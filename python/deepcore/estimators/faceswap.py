@@ -183,15 +183,14 @@ class FaceSwap(Estimator):
         every, steps = min(int(self.snapshot), int(self.steps)), int(self.steps)
         draws = train.BalancedFaces(faces, who, len(self.classes_), every * int(self.batch_size))
         loader = DataLoader(draws, int(self.batch_size), True, seed, transform=self._augment(seed))
-        callbacks: list[train.Callback] = [train.PartDecoders(int(self.pretrain))]
-        if preview is not None:
-            shown = np.concatenate([np.flatnonzero(who == k)[:_PREVIEW_FACES] for k in range(len(self.classes_))])
+        shown = np.concatenate([np.flatnonzero(who == k)[:_PREVIEW_FACES] for k in range(len(self.classes_))])
 
-            def render() -> Array:
-                self._align(faces, who)
-                return self.preview(faces[shown], labels[shown])
+        def render() -> Array:
+            self._align(faces, who)
+            return self.preview(faces[shown], labels[shown])
 
-            callbacks.append(train.Preview(preview, render))
+        # Always both, so that a checkpoint fits whether or not previews are wanted this time.
+        callbacks = [train.PartDecoders(int(self.pretrain)), train.Preview(preview, render)]
         trainer = train.Trainer(
             self.model_, optim.OPTIMIZERS[self.optimizer](self.model_.parameters(), lr=self.learning_rate,
                                                           clip_norm=self.clip_norm),

@@ -203,15 +203,20 @@ class PartDecoders(Callback):
 
 
 class Preview(Callback):
-    """At the end of each epoch, the picture that `render` gives, uint8 (h, w, c), as folder/step-00001000.png."""
+    """At the end of each epoch, the picture that `render` gives, uint8 (h, w, c), as folder/step-00001000.png.
 
-    def __init__(self, folder: str | os.PathLike[str], render: Callable[[], Array]) -> None:
-        self.folder, self.render = Path(folder), render
-        self.folder.mkdir(parents=True, exist_ok=True)
+    folder: made if it is not there; None writes nothing.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str] | None, render: Callable[[], Array]) -> None:
+        self.folder, self.render = None if folder is None else Path(folder), render
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
 
     def on_epoch_end(self, trainer: Trainer, record: dict[str, Any]) -> None:
         """Write the picture, atomically."""
-        write_image(self.folder / f"step-{record['step']:08d}.png", self.render())
+        if self.folder is not None:
+            write_image(self.folder / f"step-{record['step']:08d}.png", self.render())
 
 
 __all__ = ["BalancedFaces", "FaceAugment", "FaceModel", "FaceTask", "PartDecoders", "Preview", "unit_pixels"]
