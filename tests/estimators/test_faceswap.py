@@ -82,7 +82,10 @@ def test_types_and_codes(trained: FaceSwap) -> None:
     np.testing.assert_allclose(floats * 255, swapped, atol=0.51)
     codes = trained.transform(TEST[:2])
     assert codes.shape == (2, 48)
-    np.testing.assert_allclose(trained.inverse_transform(codes, "bob"), floats, atol=1e-6)
+    moved = codes - trained.centre_[0] + trained.centre_[1]
+    np.testing.assert_allclose(trained.inverse_transform(moved, "bob"), floats, atol=1e-5)
+    both = np.concatenate([FACES[:40], FACES[:40, :, ::-1]])
+    np.testing.assert_allclose(trained.transform(both).mean(0), trained.centre_[0], atol=1e-4)
 
 
 def test_separate_codes_need_alignment(judge: ImageClassifier) -> None:
@@ -101,7 +104,7 @@ def test_separate_codes_need_alignment(judge: ImageClassifier) -> None:
         np.testing.assert_allclose(rotation @ rotation.T, identity, atol=1e-4)
     np.testing.assert_array_equal(apart.rotation_[1], identity)
     with pytest.raises(ArgumentError, match="say whose faces"):
-        aligned.swap(TEST[:1], "bob")
+        aligned.transform(TEST[:1])
 
 
 @pytest.mark.parametrize("share", ["encoder", "none"])
@@ -155,7 +158,11 @@ def test_previews_show_the_same_faces_at_each_snapshot(tmp_path: Path) -> None:
 def test_more_than_two_people_and_numbers_as_names() -> None:
     faces = np.concatenate([FACES, cartoon_faces(2, 5, size=SIZE)])
     model = quick().fit(faces, np.repeat([3, 5, 9], [40, 40, 5]))
-    assert model.swap(TEST[:2], 9).shape == TEST[:2].shape
+    assert model.swap(TEST[:2], 9, source=3).shape == TEST[:2].shape
+    with pytest.raises(ArgumentError, match=r"say whose faces they are .* \[3, 5, 9\]"):
+        model.swap(TEST[:2], 9)
+    plain = quick(align=None).fit(faces, np.repeat([3, 5, 9], [40, 40, 5]))
+    np.testing.assert_array_equal(plain.swap(TEST[:2], 9), plain.swap(TEST[:2], 9, source=3))
     assert model.preview(faces[:1], [3]).shape == (SIZE + 4, 5 * (SIZE + 4), 3)
 
 

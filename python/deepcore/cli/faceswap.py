@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     convert.add_argument("model", help="file written by deepcore faceswap train")
     convert.add_argument("sources", nargs="+", help="pictures, videos, folders of them")
     convert.add_argument("--to", required=True, metavar="PERSON", help="whose face appears")
-    convert.add_argument("--source", metavar="PERSON", help="whose faces they are (needed with --share none)")
+    convert.add_argument("--source", metavar="PERSON", help="whose faces they are (default: of two the other)")
     convert.add_argument("--output", required=True, metavar="PATH", help="a file for one source, else a folder")
     convert.add_argument("--strength", type=float, default=1.0, help="0 (nothing) to 1 (default: %(default)s)")
     convert.add_argument("--mask", choices=("ellipse", "box"), default="ellipse", help="default: %(default)s")

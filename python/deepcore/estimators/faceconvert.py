@@ -51,7 +51,7 @@ class FaceConverter:
     Args:
         swapper: a fitted `FaceSwap`.
         to: the person whose face appears.
-        source: whose faces the pictures show; needed for share='none'.
+        source: whose faces the pictures show; of two people the other one by default.
         strength: 0 leaves the picture as it is, 1 shows the swap alone where the mask is opaque.
         mask: 'ellipse' or 'box'.
         cover: the share of the cut square's sides that the mask spans.
@@ -74,8 +74,7 @@ class FaceConverter:
                 raise ArgumentError(
                     f"FaceConverter: expected a person in {swapper.classes_.tolist()}, got {person!r}"
                 )  # fmt: skip
-        if swapper.share == "none" and source is None:
-            raise ArgumentError("FaceConverter: with share='none' say whose faces they are (source=)")
+        swapper._source(source, swapper._person(to))  # whether it is clear whose faces they are
         if not 0 <= strength <= 1:
             raise ArgumentError(f"FaceConverter: expected strength in [0, 1], got {strength}")
         if colour not in COLOURS:

@@ -41,14 +41,15 @@ class FaceSwap(Estimator):
     Args:
         share: 'encoder': one encoder for all people and a decoder each, so that a code means the same to every decoder.
             'none': an autoencoder each; their codes have nothing in common until they are aligned.
-        align: for share='none': 'procrustes' turns the codes of one encoder into those of another, by the rotation and
-            size that fit best on the training faces as both encoders see them (Schönemann, 1966), about the mean code
-            of each person's own faces; None leaves them as they are.
+        align: 'procrustes' carries a code from one person to another: the rotation and size that fit best on the
+            training faces as both encoders see them (Schönemann, 1966; none with one encoder), about the mean code of
+            each person's own faces, so that the mean face of one becomes that of the other. None leaves codes as they
+            are.
         code: length of the code.
         width: channels of the first convolution.
         pretrain: for share='encoder': so many of the steps train one decoder for all people; then each goes on from a
             copy of it. Helps when there are few faces of each; faces of yet other people may join under a label of
-            their own.
+            their own. Such codes tell people apart, so that swaps need align='procrustes'.
         ssim_weight: the loss is ssim_weight (1 - SSIM) + (1 - ssim_weight) L1.
         augment: 'standard', 'light', None, or a dict of options of `deepcore.train.FaceAugment`.
         steps: optimizer steps.
@@ -65,7 +66,8 @@ class FaceSwap(Estimator):
 
     Attributes:
         classes_ (k,): the people, sorted. image_shape_: (h, w, c). history_: one dict per snapshot. model_: the net.
-        rotation_ (k, code, code), centre_ (k, code), size_ (k,): the alignment of share='none'.
+        centre_ (k, code): the mean code of each person's faces and their mirror images. rotation_ (k, code, code),
+        size_ (k,): to the codes of the first encoder, for share='none'.
     """
 
     _kind = "transformer"
@@ -206,34 +208,42 @@ class FaceSwap(Estimator):
         self._align(faces, who)
         return self
 
-    # ---- alignment of separate codes ----
+    # ---- alignment of codes ----
     def _align(self, faces: Array, who: Array) -> None:
         """Rotation, size and centre that carry the codes of each encoder to those of the first.
 
         With A and B the centred codes of all faces by two encoders, the orthogonal R with the least |A R - B| is U V^T
         of the singular value decomposition A^T B = U S V^T, and the best size is tr S / |A|^2.
         """
-        if self.share != "none":
-            return
         people, code = len(self.classes_), int(self.code)
-        self.rotation_ = np.tile(np.eye(code, dtype=np.float32), (people, 1, 1))
         self.centre_, self.size_ = np.zeros((people, code), np.float32), np.ones(people, np.float32)
+        self.rotation_ = np.tile(np.eye(code, dtype=np.float32), (people if self.share == "none" else 1, 1, 1))
         if self.align is None:
             return
-        codes = [self._codes(faces, k).astype(np.float64) for k in range(people)]
-        centred = [c - c.mean(0) for c in codes]
+        both = np.concatenate([faces, faces[:, :, ::-1]])
+        owner = np.concatenate([who, who])
+        if self.model_.shared:
+            codes = self._codes(both, 0)
+            for k in range(people):
+                self.centre_[k] = codes[owner == k].mean(0, dtype=np.float64)
+            return
+        separate = [self._codes(both, k).astype(np.float64) for k in range(people)]
+        centred = [c - c.mean(0) for c in separate]
         for k in range(people):
-            self.centre_[k] = codes[k][who == k].mean(0)
+            self.centre_[k] = separate[k][owner == k].mean(0)
             u, s, v = np.linalg.svd(centred[k].T @ centred[0])
             self.rotation_[k] = u @ v
             self.size_[k] = s.sum() / max((centred[k] ** 2).sum(), 1e-12)
 
     def _carried(self, codes: Array, source: int, target: int) -> Array:
-        """Codes of one encoder as the decoder of another person understands them."""
-        if self.model_.shared or source == target:
+        """Codes of person `source`'s face as the decoder of `target` understands them."""
+        if self.align is None or source == target:
             return codes
-        common = (codes - self.centre_[source]) @ self.rotation_[source] * self.size_[source]
-        carried: Array = (common / self.size_[target]) @ self.rotation_[target].T + self.centre_[target]
+        away = codes - self.centre_[source]
+        if not self.model_.shared:
+            away = away @ self.rotation_[source] * (self.size_[source] / self.size_[target])
+            away = away @ self.rotation_[target].T
+        carried: Array = away + self.centre_[target]
         return carried
 
     # ---- faces and codes ----
@@ -257,7 +267,9 @@ class FaceSwap(Estimator):
     def transform(self, X: Any, source: Any = None) -> npt.NDArray[np.float32]:
         """Codes (n, code) of faces X. source: whose they are, needed for share='none'."""
         self._check_fitted()
-        return self._codes(self._faces(X), self._source(source))
+        if source is None and self.share == "none":
+            raise ArgumentError("FaceSwap: with share='none' say whose faces they are (source=)")
+        return self._codes(self._faces(X), 0 if source is None else self._person(source))
 
     def inverse_transform(self, codes: Any, to: Any) -> npt.NDArray[np.float32]:
         """Faces (n, h, w, c) in [0, 1] of person `to` from codes (n, code)."""
@@ -267,12 +279,16 @@ class FaceSwap(Estimator):
             raise ShapeError(f"FaceSwap: expected codes (n, {self.code}), got shape {values.shape}")
         return self._decoded(values, self._person(to))
 
-    def _source(self, source: Any) -> int:
+    def _source(self, source: Any, target: int) -> int:
         if source is not None:
             return self._person(source)
-        if self.share == "none":
-            raise ArgumentError("FaceSwap: with share='none' say whose faces they are (source=)")
-        return 0
+        if len(self.classes_) == 2:
+            return 1 - target
+        if self.align is None and self.share != "none":
+            return target  # nothing depends on it
+        raise ArgumentError(
+            f"FaceSwap: with more than 2 people say whose faces they are (source=), one of {self.classes_.tolist()}"
+        )
 
     def reconstruct(self, X: Any, y: Any) -> Array:
         """Faces X (n, h, w, c) through the autoencoder of their own person, y (n,) or one label; in the type of X."""
@@ -295,13 +311,14 @@ class FaceSwap(Estimator):
     def swap(self, X: Any, to: Any, *, source: Any = None, strength: float = 1.0) -> Array:
         """Faces X (n, h, w, c) with the face of person `to`, in the type of X.
 
-        source: whose faces they are; needed for share='none'. strength: 0 leaves X as it is, 1 is the swap alone.
-        ArgumentError for an unknown person or a strength outside [0, 1].
+        source: whose faces they are; of two people the other one by default. strength: 0 leaves X as it is, 1 is the
+        swap alone. ArgumentError for an unknown person or a strength outside [0, 1].
         """
         self._check_fitted()
         if not 0 <= strength <= 1:
             raise ArgumentError(f"FaceSwap: expected strength in [0, 1], got {strength}")
-        faces, target, own = self._faces(X), self._person(to), self._source(source)
+        faces, target = self._faces(X), self._person(to)
+        own = self._source(source, target)
         swapped = self._decoded(self._carried(self._codes(faces, own), own, target), target)
         return _like((1 - strength) * unit_pixels(faces) + strength * swapped, faces)
 
@@ -332,16 +349,13 @@ class FaceSwap(Estimator):
     def _fitted_meta(self) -> tuple[dict[str, Any], dict[str, Array]]:
         extra = {"classes": self.classes_.tolist(), "classes_dtype": self.classes_.dtype.str,
                  "image_shape": list(self.image_shape_), "steps_done": self.n_iter_}  # fmt: skip
-        if self.share != "none":
-            return extra, {}
         return extra, {"rotation": self.rotation_, "centre": self.centre_, "size": self.size_}
 
     def _restore(self, meta: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
         self.classes_ = np.asarray(meta["classes"], dtype=np.dtype(meta["classes_dtype"]))
         self.image_shape_ = tuple(int(n) for n in meta["image_shape"])  # type: ignore[assignment]
         self.n_iter_ = int(meta["steps_done"])
-        if self.share == "none":
-            self.rotation_, self.centre_, self.size_ = arrays["rotation"], arrays["centre"], arrays["size"]
+        self.rotation_, self.centre_, self.size_ = arrays["rotation"], arrays["centre"], arrays["size"]
         self._build(len(self.classes_), 0)
 
 
