@@ -167,12 +167,29 @@ def test_more_than_two_people_and_numbers_as_names() -> None:
 
 
 # ---- random changes ----
-def test_draws_are_balanced() -> None:
-    draws = BalancedFaces(FACES[:50], np.repeat([0, 1], [40, 10]), 2, 40)
-    faces, who = draws[np.arange(40)]
+def test_draws_are_balanced_and_go_through_all_faces() -> None:
+    labelled = np.arange(50, dtype=np.uint8).reshape(50, 1, 1, 1)
+    draws = BalancedFaces(labelled, np.repeat([0, 1], [40, 10]), 2, 40, seed=5)
+
+    def epoch(number: int, order: Any = None) -> tuple[Any, Any]:
+        order = np.arange(40) if order is None else order
+        faces, who = draws.pick(draws[order], Place(number, 0, order))
+        return faces[:, 0, 0, 0], who
+
+    first, who = epoch(0)
+    second, _ = epoch(1)
     assert (np.bincount(who) == 20).all()
-    np.testing.assert_array_equal(faces[1], FACES[40])
-    np.testing.assert_array_equal(faces[21], FACES[40])  # ten faces, shown twice
+    assert sorted([*first[who == 0], *second[who == 0]]) == list(range(40))  # 40 faces, once each in two epochs
+    assert sorted(first[who == 1]) == sorted(2 * list(range(40, 50)))  # ten faces, shown twice
+    assert first[who == 1][:10].tolist() != first[who == 1][10:].tolist()
+    order = np.array([7, 3, 30])
+    np.testing.assert_array_equal(epoch(1, order)[0], second[order])
+
+
+def test_steps_are_rounded_up_to_equal_snapshots() -> None:
+    assert [r["step"] for r in quick(steps=7, snapshot=3).fit(FACES, NAMES).history_] == [3, 6, 9]
+    assert [r["step"] for r in quick(steps=10, snapshot=7).fit(FACES, NAMES).history_] == [5, 10]
+    assert [r["step"] for r in quick(steps=2, snapshot=100).fit(FACES, NAMES).history_] == [2]
 
 
 def test_random_changes_depend_on_the_draw_alone() -> None:

@@ -52,8 +52,8 @@ class FaceSwap(Estimator):
             their own. Such codes tell people apart, so that swaps need align='procrustes'.
         ssim_weight: the loss is ssim_weight (1 - SSIM) + (1 - ssim_weight) L1.
         augment: 'standard', 'light', None, or a dict of options of `deepcore.train.FaceAugment`.
-        steps: optimizer steps.
-        snapshot: steps between entries of the history, previews and checkpoints.
+        steps: optimizer steps, rounded up so that snapshots are equally far apart.
+        snapshot: steps between entries of the history, previews and checkpoints, at most.
         optimizer: 'adam' and the others of `deepcore.optim`.
         learning_rate: of the optimizer.
         schedule: as in `MLPClassifier`.
@@ -182,9 +182,12 @@ class FaceSwap(Estimator):
         self.image_shape_ = tuple(int(n) for n in faces.shape[1:])  # type: ignore[assignment]
         seed = self._seed()
         self._build(len(self.classes_), seed)
-        every, steps = min(int(self.snapshot), int(self.steps)), int(self.steps)
-        draws = train.BalancedFaces(faces, who, len(self.classes_), every * int(self.batch_size))
-        loader = DataLoader(draws, int(self.batch_size), True, seed, transform=self._augment(seed))
+        snapshots = -(-int(self.steps) // int(self.snapshot))
+        every = -(-int(self.steps) // snapshots)
+        draws = train.BalancedFaces(faces, who, len(self.classes_), every * int(self.batch_size), seed)
+        change = self._augment(seed)
+        loader = DataLoader(draws, int(self.batch_size), True, seed,
+                            transform=lambda batch, place: change(draws.pick(batch, place), place))  # fmt: skip
         shown = np.concatenate([np.flatnonzero(who == k)[:_PREVIEW_FACES] for k in range(len(self.classes_))])
 
         def render() -> Array:
@@ -196,11 +199,11 @@ class FaceSwap(Estimator):
         trainer = train.Trainer(
             self.model_, optim.OPTIMIZERS[self.optimizer](self.model_.parameters(), lr=self.learning_rate,
                                                           clip_norm=self.clip_norm),
-            train.FaceTask(self.ssim_weight), schedule=make_schedule(self.schedule, steps), callbacks=callbacks,
-            progress="auto" if self.verbose else "off",
+            train.FaceTask(self.ssim_weight), schedule=make_schedule(self.schedule, snapshots * every),
+            callbacks=callbacks, progress="auto" if self.verbose else "off",
         )  # fmt: skip
         self.history_ = trainer.history
-        trainer.fit(loader, epochs=-(-steps // every), max_seconds=self.max_seconds, checkpoint=checkpoint,
+        trainer.fit(loader, epochs=snapshots, max_seconds=self.max_seconds, checkpoint=checkpoint,
                     resume=resume)  # fmt: skip
         self.history_ = trainer.history
         self.n_iter_ = trainer.optimizer.steps

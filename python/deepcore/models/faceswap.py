@@ -103,12 +103,13 @@ class FaceNet(nn.Module):
             )
         )  # fmt: skip
 
-    def part(self) -> None:
-        """Give everyone a copy of the first decoder, to go on from."""
-        weights = self.decoders[0].state_dict()
+    def part(self) -> list[tuple[nn.Parameter, nn.Parameter]]:
+        """Give everyone a copy of the first decoder, to go on from; (weight, its copy) of all weights."""
+        first = self.decoders[0]
         for decoder in self.decoders.layers[1:]:
-            decoder.load_state_dict(weights)
+            decoder.load_state_dict(first.state_dict())
         self.joined = False
+        return [pair for d in self.decoders.layers[1:] for pair in zip(first.parameters(), d.parameters(), strict=True)]
 
     def encode(self, x: Tensor, who: int) -> Tensor:
         """Codes (n, code) of faces x (n, h, w, c), by person `who`'s encoder."""

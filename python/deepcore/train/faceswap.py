@@ -15,7 +15,7 @@ from deepcore.data.dataset import Batch, Indices
 from deepcore.data.images import write_image
 from deepcore.data.loader import Place
 from deepcore.errors import ArgumentError, DataError
-from deepcore.nn.module import Module
+from deepcore.nn.module import Module, Parameter
 from deepcore.staging import tensor_of
 from deepcore.tensor import Tensor, as_tensor
 from deepcore.train.callbacks import Callback
@@ -23,35 +23,43 @@ from deepcore.train.trainer import Trainer
 
 Array = npt.NDArray[Any]
 
-_STREAM = 1 << 46  # away from the streams that order batches
+_STREAM, _DRAWS = 1 << 46, 1 << 45  # away from the streams that order batches
 _KNOTS = 5  # of the warp, along each side
 
 
 class BalancedFaces:
-    """A data set of `length` draws that shows each person equally often, however many faces there are of each.
+    """A data set of `length` draws an epoch that shows each person equally often, however many faces there are of each.
 
-    Draw i is face (i // people) mod n of person i mod people. A batch is (faces, persons int64).
+    Draw t, counted from the first epoch on, is a face of person t mod people; each person's faces come in an order that
+    is random in every round through them, a function of the seed. The set itself gives numbers of draws; `pick`, the
+    transform of a loader, gives (faces, persons int64).
 
     Raises:
         DataError: a person has no face.
     """
 
-    def __init__(self, faces: Array, who: Indices, people: int, length: int) -> None:
-        self.faces, self.who, self.people, self.length = faces, np.asarray(who, np.int64), people, length
-        self._of = [np.flatnonzero(self.who == k) for k in range(people)]
+    def __init__(self, faces: Array, who: Indices, people: int, length: int, seed: int) -> None:
+        self.faces, self.people, self.length, self.seed = faces, people, length, seed
+        self._of = [np.flatnonzero(np.asarray(who) == k) for k in range(people)]
         if any(len(own) == 0 for own in self._of):
             raise DataError(f"BalancedFaces: expected faces of each of {people} people, one has none")
 
     def __len__(self) -> int:
-        """Number of draws."""
+        """Number of draws in an epoch."""
         return self.length
 
     def __getitem__(self, indices: Indices) -> Batch:
+        """The numbers of the draws within their epoch."""
+        return (indices,)
+
+    def pick(self, batch: Batch, place: Place) -> Batch:
         """The faces of the draws (b, h, w, c) and whose they are (b,)."""
-        person = indices % self.people
-        rows = np.array(
-            [self._of[p][(i // self.people) % len(self._of[p])] for i, p in zip(indices, person, strict=True)], np.int64
-        )
+        turn, person = np.divmod(place.epoch * self.length + batch[0], self.people)
+        rows = np.empty(len(person), np.int64)
+        for i, (t, p) in enumerate(zip(turn.tolist(), person.tolist(), strict=True)):
+            rounds, at = divmod(t, len(self._of[p]))
+            order = random.permutation(len(self._of[p]), seed=self.seed, stream=_DRAWS + (p << 24) + rounds)
+            rows[i] = self._of[p][order[at]]
         return self.faces[rows], person
 
 
@@ -131,8 +139,8 @@ class FaceModel(Protocol):
     shared: bool
     joined: bool
 
-    def part(self) -> None:
-        """From one decoder for all to one each."""
+    def part(self) -> list[tuple[Parameter, Parameter]]:
+        """From one decoder for all to one each; (weight, its copy) of all weights."""
         ...
 
     def encode(self, x: Tensor, who: int) -> Tensor:
@@ -191,15 +199,26 @@ class PartDecoders(Callback):
 
     def on_step_end(self, trainer: Trainer, loss: float) -> None:
         """Part after the last joint step."""
-        net: FaceModel = trainer.model  # type: ignore[assignment]
-        if net.joined and trainer.optimizer.steps >= self.steps:
-            net.part()
+        if trainer.optimizer.steps >= self.steps:
+            self._part(trainer)
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """A run that stopped before the parting parts now."""
+        self._part(trainer)
+
+    def _part(self, trainer: Trainer) -> None:
         net: FaceModel = trainer.model  # type: ignore[assignment]
-        if net.joined:
-            net.part()
+        if not net.joined:
+            return
+        # The optimizer's moments go along: from zero, this late, they would make the first steps much too long.
+        copies = {id(copy): id(first) for first, copy in net.part()}
+        moments, facts = trainer.optimizer.state_dict()
+        place = {id(p): i for i, p in enumerate(trainer.optimizer.params)}
+        for copy, first in copies.items():
+            prefix = f"{place[first]}."
+            own = {name[len(prefix) :]: a for name, a in moments.items() if name.startswith(prefix)}
+            moments.update({f"{place[copy]}.{name}": a for name, a in own.items()})
+        trainer.optimizer.load_state_dict(moments, facts)
 
 
 class Preview(Callback):
