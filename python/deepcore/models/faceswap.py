@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
 from deepcore import nn
-from deepcore.errors import ArgumentError
+from deepcore.errors import ArgumentError, ShapeError
 from deepcore.tensor import Tensor
 
 Shape = tuple[int, int, int]  # height, width, channels
+Machine = tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]  # weight (hidden, visible), hidden, visible bias
 
 SMALLEST = 8  # sides are halved while they are at least this
 LARGEST_BOTTOM = 12  # what halving must reach: beyond it, the dense layer would hold nearly all weights
@@ -126,4 +133,64 @@ class FaceNet(nn.Module):
         return self.decode(self.encode(x, who), who)
 
 
-__all__ = ["FaceNet", "face_decoder", "face_encoder", "halvings"]
+def _dense(weight: npt.NDArray[Any], bias: npt.NDArray[Any]) -> nn.Linear:
+    layer = nn.Linear(weight.shape[1], weight.shape[0], activation="sigmoid", seed=0)
+    layer.load_state_dict({"weight": np.ascontiguousarray(weight), "bias": bias})
+    return layer
+
+
+class UnrolledFaces(nn.Module):
+    """One stack of restricted Boltzmann machines unrolled into an autoencoder of its own for each of `people`.
+
+    The encoder is the stack run upwards, sigmoid(w x + hidden bias) of each machine; the decoder the stack run
+    downwards, sigmoid(w^T z + visible bias) (Hinton and Salakhutdinov, 2006). All people start from copies of the same
+    weights, so that codes agree as long as fine-tuning is light.
+
+    Args:
+        shape: height, width, channels of all faces; the lowest machine has as many visible units as they have values.
+        people: number of autoencoders.
+        stack: (weight (hidden, visible), hidden bias, visible bias) of each machine, from the bottom.
+
+    Raises:
+        ShapeError: sizes do not follow on each other.
+    """
+
+    def __init__(self, shape: Shape, people: int, stack: Sequence[Machine]) -> None:
+        super().__init__()
+        if people < 2 or not stack:
+            raise ArgumentError(f"UnrolledFaces: expected people >= 2 and a machine, got {people} and {len(stack)}")
+        below = int(np.prod(shape))
+        for i, (weight, hidden, visible) in enumerate(stack):
+            if weight.ndim != 2 or weight.shape != (len(hidden), len(visible)) or weight.shape[1] != below:
+                raise ShapeError(
+                    f"UnrolledFaces: expected machine {i} to have a weight (hidden, {below}) and biases to fit, got "
+                    f"{weight.shape}, {hidden.shape}, {visible.shape}"
+                )
+            below = weight.shape[0]
+        self.shape, self.people, self.shared, self.joined = shape, people, False, False
+        self.encoders = nn.Sequential(
+            *(nn.Sequential(nn.Flatten(), *(_dense(w, up) for w, up, _ in stack)) for _ in range(people))
+        )
+        self.decoders = nn.Sequential(
+            *(
+                nn.Sequential(*(_dense(w.T, down) for w, _, down in reversed(stack)), nn.Reshape(*shape))
+                for _ in range(people)
+            )
+        )
+
+    def encode(self, x: Tensor, who: int) -> Tensor:
+        """Codes (n, top hidden units) of faces x (n, h, w, c), by person `who`'s encoder."""
+        codes: Tensor = self.encoders[who](x)
+        return codes
+
+    def decode(self, codes: Tensor, who: int) -> Tensor:
+        """Faces (n, h, w, c) in (0, 1) of person `who` from codes."""
+        faces: Tensor = self.decoders[who](codes)
+        return faces
+
+    def forward(self, x: Tensor, who: int) -> Tensor:
+        """Faces x (n, h, w, c) as person `who`'s autoencoder sees them."""
+        return self.decode(self.encode(x, who), who)
+
+
+__all__ = ["FaceNet", "UnrolledFaces", "face_decoder", "face_encoder", "halvings"]
