@@ -21,6 +21,8 @@ _LAZY_NAMES = {
     "Autoencoder": "estimators",
     "CapturedStep": "graph",
     "HammingIndex": "estimators",
+    "FaceConverter": "estimators",
+    "FaceSwap": "estimators",
     "ImageClassifier": "estimators",
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import deepcore
-from deepcore.cli import data, evaluate, info, predict, quickstart, train
+from deepcore.cli import data, evaluate, faceswap, info, predict, quickstart, train
 from deepcore.errors import Error
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -52,6 +52,10 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_arguments(
         add("predict", "Classify pictures with a saved classifier.", "deepcore predict mnist.safetensors digit.png")
     )
+    faceswap.add_arguments(
+        add("faceswap", "Swap the faces of two people: extract, train, convert.",
+            "deepcore faceswap train faces/ann faces/bob --output swap.safetensors")
+    )  # fmt: skip
     bench = add("bench", "Measure the kernels on this machine against numpy.", "deepcore bench gemm conv --json")
     bench.add_argument("arguments", nargs=argparse.REMAINDER, help="families and options; see deepcore bench --list")
     data.add_arguments(add("data", "Fetch public data sets, or list what is there.", "deepcore data fetch mnist"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from deepcore.data.augment import Augment
+from deepcore.data.cartoons import cartoon_faces
 from deepcore.data.corrupt import Corruption
 from deepcore.data.csv import Table, read_csv
 from deepcore.data.dataset import ArrayDataset, Batch, Dataset, SequenceDataset, Subset, k_fold, train_val_split
@@ -40,6 +41,7 @@ __all__ = [
     "SequenceDataset",
     "Subset",
     "Table",
+    "cartoon_faces",
     "data_home",
     "fetch",
     "k_fold",

@@ -2,8 +2,13 @@
 
 from deepcore.estimators.autoencoder import Autoencoder
 from deepcore.estimators.cnn import ImageClassifier
+from deepcore.estimators.faceconvert import Converted, FaceConverter
+from deepcore.estimators.faceswap import FaceSwap
 from deepcore.estimators.hashing import HammingIndex
 from deepcore.estimators.mlp import MLPClassifier, MLPRegressor
 from deepcore.estimators.rbm import RBM
 
-__all__ = ["RBM", "Autoencoder", "HammingIndex", "ImageClassifier", "MLPClassifier", "MLPRegressor"]
+__all__ = [
+    "RBM", "Autoencoder", "Converted", "FaceConverter", "FaceSwap", "HammingIndex", "ImageClassifier", "MLPClassifier",
+    "MLPRegressor",
+]  # fmt: skip

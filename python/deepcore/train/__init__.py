@@ -3,11 +3,13 @@
 from deepcore.train.callbacks import Callback, EarlyStopping
 from deepcore.train.checkpoint import load_checkpoint, save_checkpoint
 from deepcore.train.contrastive import Contrastive
+from deepcore.train.faceswap import BalancedFaces, FaceAugment, FaceTask, PartDecoders, Preview
 from deepcore.train.reconstruction import Reconstruction
 from deepcore.train.supervised import Supervised, accuracy, cross_entropy, mean_squared_error
 from deepcore.train.trainer import Trainer
 
 __all__ = [
-    "Callback", "Contrastive", "EarlyStopping", "Reconstruction", "Supervised", "Trainer", "accuracy", "cross_entropy",
-    "load_checkpoint", "mean_squared_error", "save_checkpoint",
+    "BalancedFaces", "Callback", "Contrastive", "EarlyStopping", "FaceAugment", "FaceTask", "PartDecoders", "Preview",
+    "Reconstruction", "Supervised", "Trainer", "accuracy", "cross_entropy", "load_checkpoint", "mean_squared_error",
+    "save_checkpoint",
 ]  # fmt: skip
