@@ -11,6 +11,18 @@
 
 namespace dc::DC_ISA {
 namespace {
+// This file is compiled with -ffp-contract=off.
+template <class V>
+DC_INLINE V apart(V a, V b) {
+  return a * b;
+}
+}  // namespace
+}  // namespace dc::DC_ISA
+
+#include "kernels/exact.h"
+
+namespace dc::DC_ISA {
+namespace {
 
 static_assert(PhiloxStream::kRowWords == kTileColumns, "a tile's row reads one run of blocks");
 
@@ -22,37 +34,6 @@ PhiloxStream stream_of(const RbmKey& key, bool hidden) {
 
 uint64_t block_of(int64_t row, int64_t unit) {
   return static_cast<uint64_t>(row) << 24 | static_cast<uint64_t>(unit) / 4;
-}
-
-// ---- exact mode: products, sums and roundings in one order on every back end ----
-template <class V>
-DC_INLINE V constant(double x) {
-  return V::set(static_cast<decltype(V::zero().sum())>(x));
-}
-
-// e^x for -80 <= x <= 0, Horner's rule without fused operations.
-DC_INLINE VecF exact_exp(VecF x) {
-  const VecF n = round(x * VecF::set(1.44269504088896341f));
-  VecF r = x - n * VecF::set(0.693359375f);
-  r = r - n * VecF::set(-2.12194440e-4f);
-  VecF p = VecF::set(1.9875691500e-4f);
-  p = p * r + VecF::set(1.3981999507e-3f);
-  p = p * r + VecF::set(8.3334519073e-3f);
-  p = p * r + VecF::set(4.1665795894e-2f);
-  p = p * r + VecF::set(1.6666665459e-1f);
-  p = p * r + VecF::set(5.0000001201e-1f);
-  p = p * (r * r) + r;
-  p = p + VecF::set(1.0f);
-  return p * pow2i(n);
-}
-#ifdef DC_ISA_SCALAR
-DC_INLINE VecD exact_exp(VecD x) { return {{::exp(x.v)}}; }
-#endif
-
-template <class V>
-DC_INLINE V exact_sigmoid(V z) {
-  const V one = constant<V>(1), e = exact_exp(max(constant<V>(-80), -abs(z))), d = one + e;
-  return select(ge(z, V::zero()), one / d, select(isnan(z), z, e / d));
 }
 
 // ---- finishing a block of a product ----

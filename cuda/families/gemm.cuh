@@ -155,6 +155,13 @@ DC_DEVICE TilePlace tile_place(const Product<T>& product, int tile_m, int tile_n
   return {(band * kBand + i) * tile_m, j * tile_n, batch, static_cast<int>(split)};
 }
 
+// What becomes of a block's sums besides: nothing. A kernel with another type hands it whole tiles (rbm_units.cuh).
+struct NoFinish {
+  static constexpr bool kPresent = false;
+  static constexpr bool kApart = false;       // products are rounded before they are added
+  static constexpr bool kShortLeft = false;   // numbers of A have 8 bits: their first plane is all
+};
+
 // Where a part of a sum goes.
 template <class T>
 DC_DEVICE Output<T> part_output(const Product<T>& product, const TilePlace& place) {
@@ -214,41 +221,51 @@ bool quads_of(const Output<T>& o, long long n) {
          multiple_of_4(o.batch_step) && multiple_of_4(o.image_step) && multiple_of_4(o.y_step);
 }
 
-// Calls launch_one(grid, product) with a block for each of `tiles` in each batch and part of the sum over k, and adds
-// up the parts, whose depth is a multiple of `step` and at least `least_depth`.
-template <class T, class Launch>
-void run_parts(const char* op, Context& context, long long tiles, long long least_depth, int step, const Output<T>& out,
-               long long m, long long n, long long k, long long batches, const Launch& launch_one) {
+// The parts of a sum over k for `tiles` in each batch: their depth is a multiple of `step` and at least `least_depth`.
+template <class T>
+Product<T> in_parts(long long tiles, long long least_depth, int step, long long m, long long n, long long k,
+                    long long batches) {
   Product<T> product{m, n, k, batches, k, 1, nullptr, 0};
   product.splits = parts_of(tiles * batches, k, least_depth);
   product.depth = ceil_div(ceil_div(k, product.splits), step) * step;
   if (k > 0) product.splits = static_cast<int>(ceil_div(k, product.depth));
-  const auto launch_all = [&] {
-    constexpr long long kMostZ = 65535;
-    const long long all = batches * product.splits;
-    for (long long z = 0; z < all; z += kMostZ) {
-      product.first = z;
-      const long long now = all - z < kMostZ ? all - z : kMostZ;
-      launch_one(dim3(static_cast<unsigned>(tiles), 1, static_cast<unsigned>(now)), product);
-    }
-  };
-  if (product.splits == 1) return launch_all();
+  return product;
+}
+
+// Calls launch_one(grid, product) with a block for each of `tiles` in each batch and part.
+template <class T, class Launch>
+void launch_parts(long long tiles, Product<T> product, const Launch& launch_one) {
+  constexpr long long kMostZ = 65535;
+  const long long all = product.batches * product.splits;
+  for (long long z = 0; z < all; z += kMostZ) {
+    product.first = z;
+    const long long now = all - z < kMostZ ? all - z : kMostZ;
+    launch_one(dim3(static_cast<unsigned>(tiles), 1, static_cast<unsigned>(now)), product);
+  }
+}
+
+// The same, and adds up the parts.
+template <class T, class Launch>
+void run_parts(const char* op, Context& context, long long tiles, long long least_depth, int step, const Output<T>& out,
+               long long m, long long n, long long k, long long batches, const Launch& launch_one) {
+  Product<T> product = in_parts<T>(tiles, least_depth, step, m, n, k, batches);
+  if (product.splits == 1) return launch_parts(tiles, product, launch_one);
   const Scratch parts(op, context, static_cast<size_t>(batches * product.splits * m * n) * sizeof(T));
   product.partial = parts.template as<T>();
-  launch_all();
-  product.first = 0;
+  launch_parts(tiles, product, launch_one);
   run_sum(op, context, product, out);
 }
 
 // Launches `kernel`, which computes tiles of tile_m x tile_n by steps of tile_k, over all of C.
 template <class T, class A, class B>
-void run_tiles(const char* op, Context& context, void (*kernel)(A, B, Output<T>, Product<T>), int threads,
+void run_tiles(const char* op, Context& context, void (*kernel)(A, B, Output<T>, Product<T>, NoFinish), int threads,
                size_t shared_bytes, int tile_m, int tile_n, int tile_k, long long least_depth, const A& a, const B& b,
                Output<T> out, long long m, long long n, long long k, long long batches) {
   out.quads = quads_of(out, n);
   run_parts<T>(op, context, ceil_div(m, tile_m) * ceil_div(n, tile_n), least_depth, tile_k, out, m, n, k, batches,
                [&](dim3 grid, const Product<T>& product) {
-                 run(op, context, kernel, grid, dim3(static_cast<unsigned>(threads)), shared_bytes, a, b, out, product);
+                 run(op, context, kernel, grid, dim3(static_cast<unsigned>(threads)), shared_bytes, a, b, out, product,
+                     NoFinish());
                });
 }
 

@@ -112,8 +112,8 @@ struct Fragments {
   }
 };
 
-// The sums of kColumns x kRows fragments += A B over 16 terms.
-template <Precision kPrecision, int kRows, int kColumns>
+// The sums of kColumns x kRows fragments += A B over 16 terms. kShortLeft: A is its first plane.
+template <Precision kPrecision, bool kShortLeft, int kRows, int kColumns>
 DC_DEVICE void multiply(const typename Fragments<kPrecision>::A (&a)[kRows],
                         const typename Fragments<kPrecision>::B (&b)[kColumns], float (*sums)[kRows][4]) {
   if constexpr (kPrecision == Precision::tf32) {
@@ -127,7 +127,7 @@ DC_DEVICE void multiply(const typename Fragments<kPrecision>::A (&a)[kRows],
     DC_UNROLL
     for (int order = kPlanes - 1; order >= 0; --order)  // planes whose products are about 2^(-8 order)
       DC_UNROLL
-    for (int plane = 0; plane <= order; ++plane) DC_UNROLL
+    for (int plane = 0; plane <= (kShortLeft ? 0 : order); ++plane) DC_UNROLL
     for (int j = 0; j < kColumns; ++j) DC_UNROLL
     for (int i = 0; i < kRows; ++i) mma_bf16(chunk[j][i], a[i].r[plane], b[j].r[order - plane]);
     DC_UNROLL
@@ -215,9 +215,9 @@ DC_DEVICE void repair_results(float (&results)[Tile::kM][Tile::kN], const A& a, 
   }
 }
 
-template <Precision kPrecision, class Tile, class A, class B>
+template <Precision kPrecision, class Tile, class A, class B, class Finish>
 DC_KERNEL void DC_LAUNCH_BOUNDS(Tile::kThreads, Tile::kMinBlocks)
-    mma_product(A a, B b, Output<float> out, Product<float> product) {
+    mma_product(A a, B b, Output<float> out, Product<float> product, Finish finish) {
   using FeedA = Feed<A, Tile::kM, Tile::kThreads>;
   using FeedB = Feed<B, Tile::kN, Tile::kThreads>;
   using Shared = MmaShared<Tile, FeedA, FeedB>;
@@ -267,7 +267,7 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(Tile::kThreads, Tile::kMinBlocks)
           reader_b.read(tile_b, j + u, z);
           Fragment::make(z, fb[u]);
         }
-        multiply<kPrecision>(fa, fb, sums + j);
+        multiply<kPrecision, Finish::kShortLeft>(fa, fb, sums + j);
       }
       feed_a.prepare(chosen_a, shared.notes_a, step + kStages);
       feed_b.prepare(chosen_b, shared.notes_b, step + kStages);
@@ -303,11 +303,21 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(Tile::kThreads, Tile::kMinBlocks)
     repair_results<Tile>(shared.results, a, b, product, place);
     sync_block();
   }
-  if (product.splits > 1)
-    out = part_output(product, place);
-  else
-    out.select(place.batch);
-  write_results<Tile>(shared.results, out, product.m, product.n, place.m0, place.n0);
+  if constexpr (Finish::kPresent) {
+    if (product.splits == 1) {
+      const int rows = left_of(product.m, place.m0, Tile::kM), columns = left_of(product.n, place.n0, Tile::kN);
+      finish.template results<Tile::kThreads>(shared.results, place.m0, place.n0, rows, columns);
+    } else {
+      write_results<Tile>(shared.results, part_output(product, place), product.m, product.n, place.m0, place.n0);
+    }
+  } else {
+    (void)finish;
+    if (product.splits > 1)
+      out = part_output(product, place);
+    else
+      out.select(place.batch);
+    write_results<Tile>(shared.results, out, product.m, product.n, place.m0, place.n0);
+  }
 }
 
 // An estimate of the time with one tile, in multiply-adds of a multiprocessor.
@@ -319,20 +329,28 @@ double mma_time(double efficiency, long long m, long long n, long long k, long l
   return static_cast<double>(ceil_div(tiles * parts, 132)) * Tile::kM * Tile::kN * depth / efficiency;
 }
 
-template <Precision kPrecision, class A, class B>
-void mma_at(const char* op, Context& context, const A& a, const B& b, const Output<float>& out, long long m,
-            long long n, long long k, long long batches) {
-  const auto with = [&]<class Tile>(Tile) {
-    using Shared = MmaShared<Tile, Feed<A, Tile::kM, Tile::kThreads>, Feed<B, Tile::kN, Tile::kThreads>>;
-    run_tiles<float>(op, context, mma_product<kPrecision, Tile, A, B>, Tile::kThreads, sizeof(Shared), Tile::kM,
-                     Tile::kN, kStep, kLeastDepth, a, b, out, m, n, k, batches);
-  };
+// with(tile) of the tile that is done first.
+template <Precision kPrecision, class With>
+void with_mma_tile(long long m, long long n, long long k, long long batches, const With& with) {
   // Smaller tiles split operands more often for each product.
   const double narrow = mma_time<NarrowMma>(0.7, m, n, k, batches), tall = mma_time<TallMma>(0.85, m, n, k, batches);
   if constexpr (kWideFits<kPrecision>)
     if (mma_time<WideMma>(1.0, m, n, k, batches) <= std::min(narrow, tall)) return with(WideMma{});
   if (tall <= narrow) return with(TallMma{});
   with(NarrowMma{});
+}
+
+template <class Tile, class A, class B>
+constexpr size_t kMmaBytes =
+    sizeof(MmaShared<Tile, Feed<A, Tile::kM, Tile::kThreads>, Feed<B, Tile::kN, Tile::kThreads>>);
+
+template <Precision kPrecision, class A, class B>
+void mma_at(const char* op, Context& context, const A& a, const B& b, const Output<float>& out, long long m,
+            long long n, long long k, long long batches) {
+  with_mma_tile<kPrecision>(m, n, k, batches, [&]<class Tile>(Tile) {
+    run_tiles<float>(op, context, mma_product<kPrecision, Tile, A, B, NoFinish>, Tile::kThreads, kMmaBytes<Tile, A, B>,
+                     Tile::kM, Tile::kN, kStep, kLeastDepth, a, b, out, m, n, k, batches);
+  });
 }
 
 // Whether the tensor cores are worth their larger tiles, and allowed.

@@ -88,9 +88,9 @@ struct SimtShared {
   T b[2][Tile::kK][Tile::kPitchN];
 };
 
-template <class T, class Tile, class A, class B>
+template <class T, class Tile, class A, class B, class Finish>
 DC_KERNEL void DC_LAUNCH_BOUNDS(Tile::kThreads, sizeof(T) == sizeof(float) ? Tile::kMinBlocks : 1)
-    simt_product(A a, B b, Output<T> out, Product<T> product) {
+    simt_product(A a, B b, Output<T> out, Product<T> product, Finish finish) {
   constexpr int kGroupsM = Tile::kTm / 4, kGroupsN = Tile::kTn / 4;
   constexpr int kStepM = Tile::kM / kGroupsM, kStepN = Tile::kN / kGroupsN;
   using Shared = SimtShared<T, Tile>;
@@ -127,7 +127,12 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(Tile::kThreads, sizeof(T) == sizeof(float) ? Til
       for (int g = 0; g < kGroupsN; ++g) load4(&shared.b[buffer][p][g * kStepN + tx * 4], y[g]);
       DC_UNROLL
       for (int i = 0; i < Tile::kTm; ++i) DC_UNROLL
-      for (int j = 0; j < Tile::kTn; ++j) sums[i][j] += x[i / 4][i % 4] * y[j / 4][j % 4];
+      for (int j = 0; j < Tile::kTn; ++j) {
+        if constexpr (Finish::kApart)
+          sums[i][j] += multiply_rounded(x[i / 4][i % 4], y[j / 4][j % 4]);
+        else
+          sums[i][j] += x[i / 4][i % 4] * y[j / 4][j % 4];
+      }
     }
     buffer ^= 1;
   }
@@ -154,25 +159,35 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(Tile::kThreads, sizeof(T) == sizeof(float) ? Til
       }
     }
   }
-  if (out.unfinished())
-    activate_tile(out, place.m0, place.n0,
-                  static_cast<int>(product.m - place.m0 < Tile::kM ? product.m - place.m0 : Tile::kM),
-                  static_cast<int>(product.n - place.n0 < Tile::kN ? product.n - place.n0 : Tile::kN), Tile::kThreads);
+  const int rows = static_cast<int>(product.m - place.m0 < Tile::kM ? product.m - place.m0 : Tile::kM);
+  const int columns = static_cast<int>(product.n - place.n0 < Tile::kN ? product.n - place.n0 : Tile::kN);
+  if constexpr (Finish::kPresent) {
+    if (product.splits == 1) finish.tile(place.m0, place.n0, rows, columns, Tile::kThreads);
+  } else {
+    (void)finish;
+    if (out.unfinished()) activate_tile(out, place.m0, place.n0, rows, columns, Tile::kThreads);
+  }
 }
 
-// The largest tile that leaves no multiprocessor idle. Without `kLarge` there is one kernel less.
-template <bool kLarge, class T, class A, class B>
-void simt(const char* op, Context& context, const A& a, const B& b, const Output<T>& out, long long m, long long n,
-          long long k, long long batches) {
-  const auto with = [&]<class Tile>(Tile) {
-    run_tiles<T>(op, context, simt_product<T, Tile, A, B>, Tile::kThreads, 0, Tile::kM, Tile::kN, Tile::kK, 256, a, b,
-                 out, m, n, k, batches);
-  };
+constexpr long long kLeastSimtDepth = 256;  // of a part of a sum
+
+// with(tile) of the largest tile that leaves no multiprocessor idle. Without `kLarge` there is one kernel less.
+template <bool kLarge, class T, class With>
+void with_simt_tile(long long m, long long n, long long batches, const With& with) {
   const auto tiles = [&](int side) { return ceil_div(m, side) * ceil_div(n, side) * batches; };
   if constexpr (kLarge && sizeof(T) == sizeof(float))
     if (tiles(128) >= 132) return with(LargeTile{});
   if (tiles(64) >= 132) return with(MediumTile{});
   with(SmallTile{});
+}
+
+template <bool kLarge, class T, class A, class B>
+void simt(const char* op, Context& context, const A& a, const B& b, const Output<T>& out, long long m, long long n,
+          long long k, long long batches) {
+  with_simt_tile<kLarge, T>(m, n, batches, [&]<class Tile>(Tile) {
+    run_tiles<T>(op, context, simt_product<T, Tile, A, B, NoFinish>, Tile::kThreads, 0, Tile::kM, Tile::kN, Tile::kK,
+                 kLeastSimtDepth, a, b, out, m, n, k, batches);
+  });
 }
 
 }  // namespace dc::cuda

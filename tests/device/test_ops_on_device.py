@@ -13,8 +13,7 @@ from deepcore import Tensor, ops
 from deepcore.testing import all_cases, check_gradients, check_values
 from deepcore.testing.case import Case, outputs
 
-# Restricted Boltzmann machines have no kernels on devices yet; what is made of other operations runs there.
-CASES = [c for c in all_cases() if not c.name.startswith("rbm_") or c.name.startswith("rbm_energy")]
+CASES = all_cases()
 DIFFERENTIABLE = [c for c in CASES if c.differentiable() and all(a.size for a in c.inputs())]
 
 

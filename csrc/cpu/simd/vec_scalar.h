@@ -68,6 +68,12 @@ static DC_INLINE Vec<float> pow2i(Vec<float> n) {
   ::memcpy(&r, &bits, 4);
   return {{r}};
 }
+static DC_INLINE Vec<double> pow2i(Vec<double> n) {  // in [-1022, 1023]
+  const int64_t bits = (static_cast<int64_t>(n.v) + 1023) << 52;
+  double r;
+  ::memcpy(&r, &bits, 8);
+  return {{r}};
+}
 // floor(log2 x) and x / 2^that, in [1, 2), for normal x > 0.
 static DC_INLINE Vec<float> exponent(Vec<float> x) {
   int32_t bits;
