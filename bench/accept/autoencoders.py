@@ -100,13 +100,14 @@ def _median(x: Array, size: int) -> Array:
 def ae_codec(context: Context) -> Result:
     """The test digits in a file: codes of a net, and 30 principal components through the same quantiser and coder.
 
-    The PSNR is what PCA reaches with the step that its rate-distortion curve on held-out digits favours: the coarsest
-    within 0.5 dB of PCA without quantisation.
+    Both take the coarsest steps that reach a PSNR: 0.5 and 1.5 dB below what 30 exact components give on held-out
+    digits. The value is the smaller saving of the two. Variational codes pay for every bit in training (their
+    divergence from N(0, I)) and learn to stand noise, so they save far more than those of a plain net (0.33 and 0.14).
     """
     x, held, test = _digits(context)
     model = Autoencoder(
-        (1000, 500, 250, CODE), activation="silu", loss="cross_entropy", learning_rate=4e-3, schedule="one-cycle",
-        epochs=8, random_state=context.seed, verbose=True, device=context.device,
+        (1000, 500, 250, CODE), activation="silu", loss="cross_entropy", variational=True, learning_rate=2e-3,
+        schedule="one-cycle", epochs=6, random_state=context.seed, verbose=True, device=context.device,
     )  # fmt: skip
     with context.timer:
         model.fit(x)
@@ -123,11 +124,11 @@ def ae_codec(context: Context) -> Result:
             )  # fmt: skip
             points[f"{psnr:.2f} dB"] = {"bytes": ours["bytes"], "pca_bytes": len(content), "psnr": ours["psnr"],
                                         "pca_psnr": reached, "decoded_psnr": _psnr(test, again)}  # fmt: skip
-    last = points[f"{goal:.2f} dB"]
     fair = all(
         abs(p["psnr"] - p["pca_psnr"]) < 0.05 and abs(p["decoded_psnr"] - p["psnr"]) < 1e-6 for p in points.values()
     )
-    return 1 - last["bytes"] / last["pca_bytes"], {"points": points, "demands": {"equal PSNR": fair}}
+    saving = min(1 - p["bytes"] / p["pca_bytes"] for p in points.values())
+    return saving, {"points": points, "demands": {"equal PSNR": fair}}
 
 
 @figure("fraud-ae", metric="mean AUC of 5 splits", target=0.957, better="high", seconds=300)

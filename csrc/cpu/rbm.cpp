@@ -41,13 +41,14 @@ template <class T>
 struct Finish {
   const RbmHalfStep<T>* s;
   const T* variance;
-  int64_t count;
+  int64_t count, choice;
   RbmUnit unit;
   bool exact;
   PhiloxStream stream;
 
   void operator()(int64_t row, int64_t rows, int64_t column, int64_t n) const {
     if (unit == RbmUnit::softmax) return;
+    n = min64(n, count - choice - column);
     for (int64_t j = column; j < column + n; j += kTileColumns)
       for (int64_t i = row; i < row + rows; i += PhiloxStream::kRows)
         some_rows(i, min64(PhiloxStream::kRows, row + rows - i), j, min64(kTileColumns, column + n - j));
@@ -76,18 +77,17 @@ struct Finish {
     alignas(64) T noise[kTileColumns];
     if (s->sample) normals(words, noise);
     const T beta = s->beta ? s->beta[row] : T(1);
-    each(row, column, n, words,
-         [&](int64_t k, int m, Vec<T> z, const uint32_t*, Vec<T>& mean, Vec<T>& sample) {
-           if (unit == RbmUnit::gaussian) {
-             mean = z;
-             Vec<T> v = variance ? load_any(variance + column + k, m) : constant<Vec<T>>(1);
-             if (s->beta) v = v / Vec<T>::set(beta);
-             if (s->sample) sample = fma(sqrt(v), Vec<T>::load(noise + k), mean);
-           } else {
-             mean = max(Vec<T>::zero(), z);
-             if (s->sample) sample = max(Vec<T>::zero(), fma(sqrt(sigmoid(z)), Vec<T>::load(noise + k), z));
-           }
-         });
+    each(row, column, n, words, [&](int64_t k, int m, Vec<T> z, const uint32_t*, Vec<T>& mean, Vec<T>& sample) {
+      if (unit == RbmUnit::gaussian) {
+        mean = z;
+        Vec<T> v = variance ? load_any(variance + column + k, m) : constant<Vec<T>>(1);
+        if (s->beta) v = v / Vec<T>::set(beta);
+        if (s->sample) sample = fma(sqrt(v), Vec<T>::load(noise + k), mean);
+      } else {
+        mean = max(Vec<T>::zero(), z);
+        if (s->sample) sample = max(Vec<T>::zero(), fma(sqrt(sigmoid(z)), Vec<T>::load(noise + k), z));
+      }
+    });
   }
 
   static void normals(const uint32_t* words, float* noise) {
@@ -137,39 +137,41 @@ struct Finish {
     store_any(s->mean + at, mean, m);
     if (s->sample) store_any(s->sample + at, sample, m);
     if (s->fed)
-      store_any(s->fed + at, variance ? (s->sample ? sample : mean) / load_any(variance + column, m)
-                                      : (s->sample ? sample : mean), m);
+      store_any(s->fed + at,
+                variance ? (s->sample ? sample : mean) / load_any(variance + column, m) : (s->sample ? sample : mean),
+                m);
   }
 };
 
-// mean holds sums and biases; one row of softmax groups at a time.
+// mean holds sums and biases; one row of softmax groups at a time: all units, or those of the choice at the end.
 template <class T>
 void softmax_rows(const RbmSide<T>& side, const RbmHalfStep<T>& s, const PhiloxStream& stream, Context& context) {
-  const int64_t groups = side.count / side.group;
+  const int64_t start = side.choice ? side.count - side.choice : 0, size = side.choice ? side.choice : side.group;
+  const int64_t groups = (side.count - start) / size;
   parallel_for(context, s.rows, kRowsPerTask, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const T beta = s.beta ? s.beta[row] : T(1);
       for (int64_t g = 0; g < groups; ++g) {
-        const int64_t first = g * side.group, at = row * side.count + first;
+        const int64_t first = start + g * size, at = row * side.count + first;
         T* mean = s.mean + at;
         T most = mean[0] * beta;
-        for (int64_t k = 0; k < side.group; ++k) {
+        for (int64_t k = 0; k < size; ++k) {
           mean[k] *= beta;
           most = scalar_max(most, mean[k]);
         }
         const Vec<T> shift = Vec<T>::set(most);
-        for_vectors<T>(side.group, [&](int64_t k, int m) { store_any(mean + k, exp(load_any(mean + k, m) - shift), m); });
+        for_vectors<T>(size, [&](int64_t k, int m) { store_any(mean + k, exp(load_any(mean + k, m) - shift), m); });
         T sum = 0;
-        for (int64_t k = 0; k < side.group; ++k) sum += mean[k];
-        for (int64_t k = 0; k < side.group; ++k) mean[k] /= sum;
+        for (int64_t k = 0; k < size; ++k) sum += mean[k];
+        for (int64_t k = 0; k < size; ++k) mean[k] /= sum;
         if (s.sample) {
           const PhiloxBlock block = philox(stream.seed, stream.stream, block_of(row, first));
           const T u = static_cast<T>(unit_float(block.word[first % 4]));
           int64_t chosen = 0;
-          for (T below = mean[0]; chosen + 1 < side.group && u >= below; below += mean[chosen]) ++chosen;
-          for (int64_t k = 0; k < side.group; ++k) s.sample[at + k] = k == chosen ? T(1) : T(0);
+          for (T below = mean[0]; chosen + 1 < size && u >= below; below += mean[chosen]) ++chosen;
+          for (int64_t k = 0; k < size; ++k) s.sample[at + k] = k == chosen ? T(1) : T(0);
         }
-        for (int64_t k = 0; k < side.group; ++k) {
+        for (int64_t k = 0; k < size; ++k) {
           T x = s.sample ? s.sample[at + k] : T(0);
           if (s.clamp.keep) {
             mean[k] *= s.clamp.keep[at + k];
@@ -272,12 +274,12 @@ void half_step(const RbmModel<T>& model, const RbmHalfStep<T>& s, const RbmKey& 
   const RbmSide<T>& to = s.up ? model.hidden : model.visible;
   if (s.rows == 0 || to.count == 0) return;
   const PhiloxStream stream = stream_of(key, s.up);
-  const Finish<T> finish{&s, to.variance, to.count, to.unit, model.exact, stream};
+  const Finish<T> finish{&s, to.variance, to.count, to.choice, to.unit, model.exact, stream};
   if (model.exact)
     exact_product(model, s, finish, context);
   else
     product(model, s.up, s.rows, s.x, to.bias, packed, s.mean, finish, context);
-  if (to.unit == RbmUnit::softmax) softmax_rows(to, s, stream, context);
+  if (to.unit == RbmUnit::softmax || to.choice) softmax_rows(to, s, stream, context);
 }
 
 template <class T>
@@ -371,7 +373,8 @@ void anneal(const RbmModel<T>& model, const RbmAnnealing<T>& a, const RbmKey& ke
         for (int64_t p = 0; p < visible; ++p)
           field += static_cast<double>(a.v[i * visible + p]) *
                    (static_cast<double>(model.visible.bias[p]) - static_cast<double>(a.base[p]));
-        a.log_weight[i] += (a.beta[t + 1] - a.beta[t]) * field + static_cast<double>(row_sum(a.terms + i * hidden, hidden));
+        a.log_weight[i] +=
+            (a.beta[t + 1] - a.beta[t]) * field + static_cast<double>(row_sum(a.terms + i * hidden, hidden));
       }
     });
     if (visible == 0) continue;

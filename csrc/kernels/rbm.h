@@ -30,9 +30,10 @@ struct RbmKey {
 // `rows` are chains or samples. Every array is contiguous; null where the text says "or null".
 template <class T>
 struct RbmSide {
-  int64_t count;      // units
+  int64_t count;  // units
   RbmUnit unit;
   int64_t group;      // of softmax units: divides count; else 1
+  int64_t choice;     // of Bernoulli units: so many at the end are one softmax group (labels), or 0
   const T* bias;      // (count)
   const T* variance;  // (count), of Gaussian units, or null
 };
@@ -55,13 +56,13 @@ struct RbmClamp {
 template <class T>
 struct RbmHalfStep {
   int64_t rows;
-  bool up;           // from visible to hidden, or back
-  const T* x;        // (rows, inputs), Gaussian inputs divided by their variance
-  const T* beta;     // (rows) or null
+  bool up;        // from visible to hidden, or back
+  const T* x;     // (rows, inputs), Gaussian inputs divided by their variance
+  const T* beta;  // (rows) or null
   RbmClamp<T> clamp;
-  T* mean;           // (rows, outputs)
-  T* sample;         // (rows, outputs) or null
-  T* fed;            // (rows, outputs) or null: sample (mean if null) / variance
+  T* mean;    // (rows, outputs)
+  T* sample;  // (rows, outputs) or null
+  T* fed;     // (rows, outputs) or null: sample (mean if null) / variance
 };
 
 // k steps of `chains` chains from hidden state h: each samples v given h, then h given v. Before, if rows > 0, the
@@ -75,16 +76,17 @@ struct RbmChains {
   bool sample_hidden;   // else h is h_mean
   const T* data;        // (rows, visible), Gaussian units divided by their variance
   RbmClamp<T> data_clamp, hidden_clamp, visible_clamp;
-  const T* beta;        // (chains) or null
-  T* data_mean;         // (rows, hidden)
-  T* v;                 // (chains, visible)
-  T* v_mean;            // (chains, visible); v where the visible units are not sampled
-  T* v_fed;             // (chains, visible), or null where the visible units have no variance
-  T* h;                 // (chains, hidden): the state, in and out
-  T* h_mean;            // (chains, hidden); h where the hidden units are not sampled
+  const T* beta;  // (chains) or null
+  T* data_mean;   // (rows, hidden)
+  T* v;           // (chains, visible)
+  T* v_mean;      // (chains, visible); v where the visible units are not sampled
+  T* v_fed;       // (chains, visible), or null where the visible units have no variance
+  T* h;           // (chains, hidden): the state, in and out
+  T* h_mean;      // (chains, hidden); h where the hidden units are not sampled
 };
 
-// Annealing between independent units (biases `base`, no weights; inverse temperature 0) and the model (1) over beta[0],
+// Annealing between independent units (biases `base`, no weights; inverse temperature 0) and the model (1) over
+// beta[0],
 // ..., beta[count], rising or falling (Salakhutdinov, Murray, "On the quantitative analysis of deep belief networks",
 // 2008). For each t, log_weight gains what beta[t + 1] in place of beta[t] changes in the log of the unnormalised p(v);
 // then h and v are sampled at beta[t + 1]. Hidden units are Bernoulli, visible ones not relu; of Gaussian units base is

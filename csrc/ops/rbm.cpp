@@ -11,7 +11,7 @@ namespace dc::ops {
 namespace {
 
 constexpr int64_t kMostUnits = int64_t{1} << 26, kMostChains = int64_t{1} << 40;  // of the counter of random bits
-constexpr int64_t kMostStepsOfACall = int64_t{1} << 20;  // nothing interrupts a call
+constexpr int64_t kMostStepsOfACall = int64_t{1} << 20;                           // nothing interrupts a call
 constexpr uint64_t kMostSteps = uint64_t{1} << 46, kMostLayers = uint64_t{1} << 16;
 
 void check_key(const char* op, const RbmKey& key, int64_t steps) {
@@ -53,6 +53,10 @@ RbmParameters checked(const char* op, const RbmOptions& options, const RbmParame
   check_shape(op, "c", p.c, {hidden}, p.w);
   DC_CHECK(!p.variance || options.visible == RbmUnit::gaussian, ArgumentError, op,
            ": expected a variance only beside Gaussian visible units");
+  DC_CHECK(options.choice >= 0 && options.choice <= visible &&
+               (options.choice == 0 || (options.visible == RbmUnit::bernoulli && !options.exact)),
+           ArgumentError, op, ": expected a choice of 0 to ", visible,
+           " units beside Bernoulli visible ones, not in exact mode, got ", options.choice);
   DC_CHECK(!options.exact || (options.visible == RbmUnit::bernoulli && options.hidden == RbmUnit::bernoulli),
            ArgumentError, op, ": expected Bernoulli units in exact mode");
   return {contiguous(p.w), contiguous(p.b), contiguous(p.c), checked(op, "variance", p.variance, {visible}, p.w)};
@@ -77,9 +81,9 @@ RbmClamp<T> clamp(const RbmHold& h) {
 
 template <class T>
 RbmModel<T> model(const RbmOptions& o, const RbmParameters& p) {
-  return {{p.w.shape(1), o.visible, o.visible == RbmUnit::softmax ? o.visible_group : 1, p.b.data<T>(),
+  return {{p.w.shape(1), o.visible, o.visible == RbmUnit::softmax ? o.visible_group : 1, o.choice, p.b.data<T>(),
            pointer<T>(p.variance)},
-          {p.w.shape(0), o.hidden, o.hidden == RbmUnit::softmax ? o.hidden_group : 1, p.c.data<T>(), nullptr},
+          {p.w.shape(0), o.hidden, o.hidden == RbmUnit::softmax ? o.hidden_group : 1, 0, p.c.data<T>(), nullptr},
           p.w.data<T>(),
           o.exact};
 }
@@ -132,8 +136,7 @@ RbmHalfStepResult rbm_half_step(const RbmOptions& options, const RbmKey& key, bo
                              r.mean.data<T>(),
                              sample ? r.sample->data<T>() : nullptr,
                              nullptr};
-      kernels<T>(x.device())
-          .rbm->half_step(model<T>(options, parameters), s, key, nullptr, context(x.device()));
+      kernels<T>(x.device()).rbm->half_step(model<T>(options, parameters), s, key, nullptr, context(x.device()));
     }
     return r;
   });
@@ -222,8 +225,7 @@ RbmAnnealResult rbm_anneal(const RbmOptions& options, const RbmKey& key, const s
   const int64_t chains = v.shape(0), visible = p.w.shape(1), hidden = p.w.shape(0);
   check_shape(op, "base", base0, {visible}, p.w);
   DC_CHECK(log_weight0.shape() == Dims{chains} && log_weight0.dtype() == DType::float64, ShapeError, op,
-           ": expected log_weight (", chains, ",) of float64, got ", log_weight0.shape(), " of ",
-           log_weight0.dtype());
+           ": expected log_weight (", chains, ",) of float64, got ", log_weight0.shape(), " of ", log_weight0.dtype());
   check_same_device(op, p.w, log_weight0);
   const Array log_weight = copy(log_weight0), base = contiguous(base0);
   return dispatch_float(op, v.dtype(), [&]<class T>(T) {
@@ -251,8 +253,8 @@ RbmAnnealResult rbm_anneal(const RbmOptions& options, const RbmKey& key, const s
 
 RbmStatistics rbm_statistics(const Array& v0_, const Array& h0_, const Array& v1_, const Array& h1_) {
   const char* op = "rbm_statistics";
-  DC_CHECK(v0_.ndim() == 2 && h0_.ndim() == 2, ShapeError, op, ": expected v (rows, visible) and h (rows, hidden), got ",
-           v0_.shape(), " and ", h0_.shape());
+  DC_CHECK(v0_.ndim() == 2 && h0_.ndim() == 2, ShapeError, op,
+           ": expected v (rows, visible) and h (rows, hidden), got ", v0_.shape(), " and ", h0_.shape());
   const int64_t visible = v0_.shape(1), hidden = h0_.shape(1);
   const Array v0 = rows_of(op, "v0", v0_, visible, v0_), h0 = rows_of(op, "h0", h0_, hidden, v0_);
   const Array v1 = rows_of(op, "v1", v1_, visible, v0_), h1 = rows_of(op, "h1", h1_, hidden, v0_);
@@ -265,8 +267,8 @@ RbmStatistics rbm_statistics(const Array& v0_, const Array& h0_, const Array& v1
     const Array scratch = make({(rows + chains) * (visible + hidden)});
     if (visible + hidden > 0)
       kernels<T>(v0.device())
-          .rbm->statistics({{visible, RbmUnit::bernoulli, 1, nullptr, nullptr},
-                            {hidden, RbmUnit::bernoulli, 1, nullptr, nullptr},
+          .rbm->statistics({{visible, RbmUnit::bernoulli, 1, 0, nullptr, nullptr},
+                            {hidden, RbmUnit::bernoulli, 1, 0, nullptr, nullptr},
                             nullptr,
                             false},
                            rows, v0.data<T>(), h0.data<T>(), chains, v1.data<T>(), h1.data<T>(),

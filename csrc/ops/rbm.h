@@ -15,6 +15,7 @@ struct RbmOptions {
   int64_t visible_group = 1;
   RbmUnit hidden = RbmUnit::bernoulli;
   int64_t hidden_group = 1;
+  int64_t choice = 0;  // of the visible units
   bool exact = false;
 };
 
@@ -55,8 +56,7 @@ struct RbmAnnealResult {
   Array v, log_weight;
 };
 RbmAnnealResult rbm_anneal(const RbmOptions& options, const RbmKey& key, const std::vector<double>& betas,
-                           const Array& v, const RbmParameters& parameters, const Array& base,
-                           const Array& log_weight);
+                           const Array& v, const RbmParameters& parameters, const Array& base, const Array& log_weight);
 
 struct RbmStatistics {
   Array w, b, c;

@@ -1,18 +1,17 @@
 // Restricted Boltzmann machines: kernels/rbm.h has formulas, layouts and random bits.
-// A half step is a product whose blocks finish the units of their tiles (rbm_units.cuh): bias, temperature, mean, random
-// words, sample, constraints; the sums never leave the chip. rbm_product.cuh says in which tiles, and when in parts. A
-// chain of k steps queues 2 k half steps from one call and allocates once, before the first; nothing waits for the host.
-// Both directions read w as it lies, nothing is packed. Softmax groups, free energies, weights of annealing and
-// statistics: rbm_rows.cuh. A step of annealing is a half step up, which makes the terms of the weights as well, their
-// sums, and a half step down with biases between those of the base and of the model.
-// Bound: tensor cores where tiles fill the device; small machines by latency, of two to four launches a step.
-#include "families/rbm_product.cuh"
-
+// A half step is a product whose blocks finish the units of their tiles (rbm_units.cuh): bias, temperature, mean,
+// random words, sample, constraints; the sums never leave the chip. rbm_product.cuh says in which tiles, and when in
+// parts. A chain of k steps queues 2 k half steps from one call and allocates once, before the first; nothing waits for
+// the host. Both directions read w as it lies, nothing is packed. Softmax groups, free energies, weights of annealing
+// and statistics: rbm_rows.cuh. A step of annealing is a half step up, which makes the terms of the weights as well,
+// their sums, and a half step down with biases between those of the base and of the model. Bound: tensor cores where
+// tiles fill the device; small machines by latency, of two to four launches a step.
 #include <algorithm>
 #include <optional>
 
 #include "families/families.h"
 #include "families/matmul.h"
+#include "families/rbm_product.cuh"
 #include "families/rbm_rows.cuh"
 
 namespace dc::cuda {
@@ -51,7 +50,7 @@ bool feeds_binary(const RbmSide<T>& side, bool sampled, const RbmClamp<T>& clamp
 template <class T>
 UnitStep<T> unit_step(const RbmSide<T>& to, bool up, const RbmClamp<T>& clamp, const RbmKey& key) {
   UnitStep<T> u{};
-  u.count = to.count, u.unit = to.unit;
+  u.count = to.count, u.tail = to.count - to.choice, u.unit = to.unit;
   u.bias = to.bias, u.variance = to.unit == RbmUnit::gaussian ? to.variance : nullptr;
   u.keep = clamp.keep, u.where = clamp.where, u.value = clamp.value;
   u.seed = key.seed, u.stream = key.layer << 48 | (2 * key.step + (up ? 1 : 0));
@@ -63,12 +62,13 @@ void queue_half_step(const char* op, Context& context, const RbmModel<T>& model,
                      const UnitStep<T>& step, T* memory) {
   half_product(op, context, p, step, memory);
   const RbmSide<T>& to = up ? model.hidden : model.visible;
-  const long long items = to.unit == RbmUnit::softmax ? p.rows * (to.count / to.group) : 0;
-  if (items == 0) return;
+  const int64_t start = to.count - to.choice, size = to.choice ? to.choice : to.group;
+  const long long groups = to.unit == RbmUnit::softmax ? to.count / to.group : to.choice ? 1 : 0;
+  if (p.rows * groups == 0) return;
   int lanes = 1;
-  while (lanes < 32 && lanes < to.group) lanes *= 2;
-  run(op, context, softmax_units<T>, dim3(blocks_for(items * lanes, kRowThreads)), dim3(kRowThreads), 0, step, p.rows,
-      to.group, lanes);
+  while (lanes < 32 && lanes < size) lanes *= 2;
+  run(op, context, softmax_units<T>, dim3(blocks_for(p.rows * groups * lanes, kRowThreads)), dim3(kRowThreads), 0, step,
+      p.rows, to.choice ? start : 0, size, lanes);
 }
 
 template <class T>
@@ -96,15 +96,16 @@ void gibbs(const RbmModel<T>& model, const RbmChains<T>& c, const RbmKey& key, c
   bool binary_state = c.from_data && feeds_binary(model.hidden, c.sample_hidden, c.data_clamp);
   const auto down = [&](bool binary) { return HalfProduct<T>(model, false, c.chains, c.h, binary); };
   const Parts<T> parts(op, context,
-                       {{model, true, c.rows, c.data, false}, down(binary_state), down(binary_h),
+                       {{model, true, c.rows, c.data, false},
+                        down(binary_state),
+                        down(binary_h),
                         {model, true, c.chains, c.v, binary_v}});
   RbmKey now = key;
   if (c.rows > 0) {
     T* state = c.from_data && c.sample_hidden ? c.h : nullptr;
     T* copy = c.from_data && !c.sample_hidden ? c.h : nullptr;
-    queue_half_step<T>(op, context, model,
-                       {c.rows, true, c.data, nullptr, c.data_clamp, c.data_mean, state, copy}, now, false,
-                       parts.data());
+    queue_half_step<T>(op, context, model, {c.rows, true, c.data, nullptr, c.data_clamp, c.data_mean, state, copy}, now,
+                       false, parts.data());
   }
   for (int64_t i = 0; i < c.steps; ++i) {
     ++now.step;
@@ -145,8 +146,7 @@ void anneal(const RbmModel<T>& model, const RbmAnnealing<T>& a, const RbmKey& ke
   RbmModel<T> fast = model;
   fast.exact = false;
   const HalfProduct<T> down(fast, false, a.chains, a.h, true);
-  const Parts<T> parts(op, context,
-                       {{fast, true, a.chains, fed, false}, {fast, true, a.chains, fed, binary}, down});
+  const Parts<T> parts(op, context, {{fast, true, a.chains, fed, false}, {fast, true, a.chains, fed, binary}, down});
   RbmKey now = key;
   for (int64_t t = 0; t < a.count; ++t, ++now.step) {
     UnitStep<T> to_hidden = unit_step(model.hidden, true, RbmClamp<T>{}, now);
@@ -167,10 +167,19 @@ void statistics(const RbmModel<T>& model, int64_t rows, const T* v0, const T* h0
                 const T* h1, T* scratch, T* gw, T* gb, T* gc, Context& context) {
   const char* op = "rbm_statistics";
   const int64_t visible = model.visible.count, hidden = model.hidden.count, all = rows + chains;
-  const Phases<T> p{rows, chains, visible, hidden, v0, h0, v1, h1, rows ? T(-1) / static_cast<T>(rows) : T(0),
-                    chains ? T(1) / static_cast<T>(chains) : T(0), scratch, scratch + all * visible};
-  if (all > 0)
-    run(op, context, join_phases<T>, dim3(blocks_for(all * (visible + hidden), 256)), dim3(256), 0, p);
+  const Phases<T> p{rows,
+                    chains,
+                    visible,
+                    hidden,
+                    v0,
+                    h0,
+                    v1,
+                    h1,
+                    rows ? T(-1) / static_cast<T>(rows) : T(0),
+                    chains ? T(1) / static_cast<T>(chains) : T(0),
+                    scratch,
+                    scratch + all * visible};
+  if (all > 0) run(op, context, join_phases<T>, dim3(blocks_for(all * (visible + hidden), 256)), dim3(256), 0, p);
   run(op, context, sum_phases<T>, dim3(static_cast<unsigned>(ceil_div(visible, 32) + ceil_div(hidden, 32))),
       dim3(32, kSumRows), 0, p, gb, gc);
   MatmulShape s{};

@@ -48,8 +48,9 @@ void with_kernel(const HalfProduct<T>& p, const With& with) {
       if constexpr (decltype(kind)::kMma)
         with(kind, tile, in_parts<T>(tiles, kLeastDepth, kStep, p.rows, p.units, p.inputs, 1));
       else
-        with(kind, tile, in_parts<T>(tiles, decltype(kind)::kExact ? p.inputs + 1 : kLeastSimtDepth, Tile::kK, p.rows,
-                                     p.units, p.inputs, 1));
+        with(kind, tile,
+             in_parts<T>(tiles, decltype(kind)::kExact ? p.inputs + 1 : kLeastSimtDepth, Tile::kK, p.rows, p.units,
+                         p.inputs, 1));
     };
   };
   if constexpr (sizeof(T) == sizeof(float)) {
@@ -126,8 +127,9 @@ void queue_tiles(Mma<kPrecision, kBinary>, Tile tile, const HalfProduct<float>& 
 template <class T>
 void half_product(const char* op, Context& context, const HalfProduct<T>& p, UnitStep<T> step, T* memory) {
   if (p.rows == 0 || p.units == 0) return;
-  step.quads = p.units % 4 == 0 && all_aligned({step.bias, step.variance, step.keep, step.where, step.value, step.mean,
-                                                step.sample, step.fed, step.base, step.terms});
+  step.quads = p.units % 4 == 0 && step.tail == step.count &&
+               all_aligned({step.bias, step.variance, step.keep, step.where, step.value, step.mean, step.sample,
+                            step.fed, step.base, step.terms});
   Output<T> out{};
   out.c = step.mean, out.row_step = p.units, out.column_step = 1;
   out.quads = quads_of(out, p.units);

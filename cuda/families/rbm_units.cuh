@@ -51,7 +51,7 @@ DC_DEVICE void normals(const PhiloxBlock& b, double (&v)[4]) {
 // One side of chains: what a half step reads besides its products, and what it writes, each (rows, count) or null.
 template <class T>
 struct UnitStep {
-  long long count;
+  long long count, tail;            // units from tail on are one softmax group: they get their total input here
   const T *bias, *variance, *beta;  // (count), (count) or null, (rows) or null
   const T *keep, *where, *value;
   T *mean, *sample, *fed;  // mean: never null
@@ -85,7 +85,7 @@ struct UnitStep {
   // z: sums over the inputs for units column .. column + 3 of a chain, as far as they exist.
   template <bool kExact>
   DC_DEVICE void finish(long long row, long long column, T (&z)[4]) const {
-    const int n = count - column < 4 ? static_cast<int>(count - column) : 4;
+    int n = count - column < 4 ? static_cast<int>(count - column) : 4;
     const long long at = row * count + column;
     T v[4], drawn[4] = {};
     get(bias + column, n, T(0), v);
@@ -104,6 +104,12 @@ struct UnitStep {
       for (int i = 0; i < 4; ++i) z[i] = z[i] * heat;
     }
     if (unit == RbmUnit::softmax) return put(mean + at, n, z);
+    if (column + n > tail) {
+      DC_UNROLL
+      for (int i = 0; i < 4; ++i)
+        if (i < n && column + i >= tail) mean[at + i] = z[i];
+      n = tail > column ? static_cast<int>(tail - column) : 0;
+    }
     PhiloxBlock words{};
     if (sample) words = philox(seed, stream, static_cast<uint64_t>(row) << 24 | static_cast<uint64_t>(column) / 4);
     if (terms) {
@@ -195,8 +201,8 @@ struct UnitFinish {
     for (int e = static_cast<int>(thread_index().x); e < rows * across; e += threads) {
       const long long row = m0 + e / across, column = n0 + e % across * 4;
       T z[4];
-      step.get(step.mean + row * step.count + column, static_cast<int>(step.count - column < 4 ? step.count - column : 4),
-               T(0), z);
+      step.get(step.mean + row * step.count + column,
+               static_cast<int>(step.count - column < 4 ? step.count - column : 4), T(0), z);
       step.template finish<kExact>(row, column, z);
     }
   }

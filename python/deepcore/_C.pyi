@@ -272,7 +272,7 @@ def random_uniform(
     key: tuple[int, int, int], shape: Sequence[int], low: float, high: float, dtype: Any, device: str
 ) -> Array: ...
 def rbm_anneal(
-    units: tuple[int, int, int, int, bool],
+    units: tuple[int, int, int, int, int, bool],
     key: tuple[int, int, int],
     betas: Sequence[float],
     v: Array,
@@ -285,7 +285,7 @@ def rbm_anneal(
 ) -> tuple[Array, Array]: ...
 def rbm_free_energy(x: Array, w: Array, b: Array, c: Array) -> Array: ...
 def rbm_gibbs(
-    units: tuple[int, int, int, int, bool],
+    units: tuple[int, int, int, int, int, bool],
     key: tuple[int, int, int],
     steps: int,
     w: Array,
@@ -304,7 +304,7 @@ def rbm_gibbs(
     value: Array | None = None,
 ) -> tuple[Array | None, Array, Array, Array, Array]: ...
 def rbm_half_step(
-    units: tuple[int, int, int, int, bool],
+    units: tuple[int, int, int, int, int, bool],
     key: tuple[int, int, int],
     up: bool,
     x: Array,

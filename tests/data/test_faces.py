@@ -118,6 +118,15 @@ def test_matched_colours(method: str, channels: int) -> None:
         match_colours(face, like[:5], mask, method)
 
 
+def test_a_dull_face_is_not_stretched_to_a_garish_one() -> None:
+    rng = np.random.default_rng(0)
+    face = (0.5 + 0.01 * rng.standard_normal((24, 24, 1))).astype(np.float32)
+    like = (0.5 + 0.2 * rng.uniform(-1, 1, (24, 24, 1))).astype(np.float32)
+    mask = np.ones((24, 24), np.float32)
+    assert match_colours(face, like, mask).std() == pytest.approx(1.25 * face.std(), rel=1e-3)
+    assert match_colours(like, face, mask).std() == pytest.approx(face.std(), rel=1e-3)
+
+
 # ---- finding ----
 @pytest.fixture
 def album(tmp_path: Path) -> Path:

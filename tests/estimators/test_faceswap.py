@@ -120,7 +120,7 @@ def test_save_load_pickle(share: str, tmp_path: Path) -> None:
         ImageClassifier.load(path)
 
 
-@pytest.mark.parametrize("options", [{}, {"share": "none"}, {"pretrain": 3}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"share": "none"}, {"pretrain": 3, "exchange": 1.0}], ids=str)
 def test_a_resumed_run_equals_the_whole_one(options: dict[str, Any], tmp_path: Path) -> None:
     whole = quick(schedule=None, **options).fit(FACES, NAMES)
     path = tmp_path / "c.safetensors"
@@ -140,6 +140,14 @@ def test_people_part_after_the_joint_steps() -> None:
 
     assert equal(decoders(pretrain=6))
     assert not equal(decoders(pretrain=4)) and not equal(decoders())
+
+
+def test_exchanged_codes_make_decoders_disregard_whom_a_code_shows(judge: ImageClassifier) -> None:
+    model = swapper(steps=400, pretrain=150, exchange=1.0, align=None).fit(FACES, NAMES)
+    own = TEST[TEST_NAMES == "ann"]
+    assert (judge.predict(model.swap(own, "bob")) == "bob").mean() > 0.9  # without an exchange it is never bob
+    model = quick(exchange=1.0).fit(FACES, NAMES)
+    assert (model.model_.means.numpy() != 0).any()
 
 
 def test_previews_show_the_same_faces_at_each_snapshot(tmp_path: Path) -> None:
@@ -208,7 +216,7 @@ def test_each_random_change_does_what_it_says() -> None:
     clean = FACES[:8] / np.float32(255)
 
     def changed(**on: float) -> tuple[Any, Any]:
-        warped, target, _ = FaceAugment(**{**off, **on})((FACES[:8], NAMES[:8]), place)
+        warped, target, _, _ = FaceAugment(**{**off, **on})((FACES[:8], NAMES[:8]), place)
         return warped, target
 
     for pictures in changed():
@@ -252,7 +260,8 @@ def test_bad_faces(x: Any, y: Any, error: type[Exception], text: str) -> None:
         ({"steps": 0}, "expected steps >= 1"), ({"optimizer": "magic"}, "expected optimizer in"),
         ({"augment": "wild"}, "expected augment in"), ({"augment": {"flip": 2.0}}, r"flip in \[0, 1\]"),
         ({"pretrain": 7}, r"pretrain in \[0, 6\]"), ({"pretrain": 2, "share": "none"}, "goes with share='encoder'"),
-        ({"ssim_weight": 1.5}, "ssim_weight in"),
+        ({"ssim_weight": 1.5}, "ssim_weight in"), ({"exchange": 2.0}, r"exchange in \[0, 1\]"),
+        ({"exchange": 0.5, "share": "none"}, "exchange goes with"),
     ],
 )  # fmt: skip
 def test_bad_options(options: dict[str, Any], text: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deepcore.estimators import RBM, Autoencoder, ImageClassifier, MLPClassifier, MLPRegressor
+from deepcore.estimators import DBN, RBM, Autoencoder, DBNClassifier, ImageClassifier, MLPClassifier, MLPRegressor
 
 sklearn = pytest.importorskip("sklearn")
 from sklearn.base import clone  # noqa: E402
@@ -28,6 +28,16 @@ ESTIMATORS = [
     Autoencoder((16, 2), epochs=5, batch_size=16, learning_rate=0.01, random_state=0),
     MLPClassifier((16,), epochs=30, batch_size=16, learning_rate=0.01, random_state=0),
     MLPRegressor((16,), epochs=30, batch_size=16, learning_rate=0.01, random_state=0),
+    DBN((8, 4), visible_units="gaussian", learning_rate=1e-4, n_iter=2, random_state=0),
+    DBNClassifier(
+        (16,),
+        standardize=True,
+        pretraining={"n_iter": 2, "learning_rate": 1e-3},
+        epochs=30,
+        batch_size=16,
+        learning_rate=0.01,
+        random_state=0,
+    ),
     RBM(8, visible_units="gaussian", learning_rate=1e-4, n_iter=2, random_state=0),
 ]
 

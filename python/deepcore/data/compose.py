@@ -22,6 +22,7 @@ COLOURS = (None, "reinhard", "histogram")
 _LMS = np.array([[0.3811, 0.5783, 0.0402], [0.1967, 0.7244, 0.0782], [0.0241, 0.1288, 0.8444]])
 _LAB = np.diag([1 / math.sqrt(3), 1 / math.sqrt(6), 1 / math.sqrt(2)]) @ np.array([[1, 1, 1], [1, 1, -2], [1, -1, 0]])
 _DARKEST = 1.0 / 255
+_STRETCH = 1.25
 
 
 def face_mask(size: int, shape: str = "ellipse", *, cover: float = 0.9, feather: float = 0.25) -> Floats:
@@ -48,8 +49,8 @@ def match_colours(face: Floats, like: Floats, mask: Floats, method: str | None =
     """`face` (h, w, c) in [0, 1] with the colours of `like` (h, w, c), judged where `mask` (h, w) is above one half.
 
     'reinhard' gives each channel of the colour space l alpha beta the mean and deviation of `like` (Reinhard et al.,
-    2001); for one channel the grey values. 'histogram' maps the values of each channel so that they are distributed as
-    those of `like`. None changes nothing.
+    2001), but stretches none by more than a quarter; for one channel the grey values. 'histogram' maps the values of
+    each channel so that they are distributed as those of `like`. None changes nothing.
     """
     if method not in COLOURS:
         raise ArgumentError(f"match_colours: expected method in {list(COLOURS)}, got {method!r}")
@@ -74,7 +75,8 @@ def _reinhard(face: Floats, like: Floats, inside: npt.NDArray[np.bool_]) -> npt.
 
     own, wanted = there(face), there(like)
     mean, spread = own[inside].mean(0), own[inside].std(0)
-    ratio = wanted[inside].std(0) / np.maximum(spread, 1e-6)
+    # A drawn face has less colour noise than a photograph: stretched to the full deviation, it would be garish.
+    ratio = np.minimum(wanted[inside].std(0) / np.maximum(spread, 1e-6), _STRETCH)
     moved: npt.NDArray[np.float64] = (own - mean) * ratio + wanted[inside].mean(0)
     if colour:
         moved = 10 ** (moved @ np.linalg.inv(_LAB).T) @ np.linalg.inv(_LMS).T

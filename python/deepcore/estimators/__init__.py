@@ -2,6 +2,8 @@
 
 from deepcore.estimators.autoencoder import Autoencoder
 from deepcore.estimators.cnn import ImageClassifier
+from deepcore.estimators.dbn import DBN
+from deepcore.estimators.dbn_supervised import DBNClassifier, DBNRegressor
 from deepcore.estimators.faceconvert import Converted, FaceConverter
 from deepcore.estimators.faceswap import FaceSwap
 from deepcore.estimators.hashing import HammingIndex
@@ -9,6 +11,6 @@ from deepcore.estimators.mlp import MLPClassifier, MLPRegressor
 from deepcore.estimators.rbm import RBM
 
 __all__ = [
-    "RBM", "Autoencoder", "Converted", "FaceConverter", "FaceSwap", "HammingIndex", "ImageClassifier", "MLPClassifier",
-    "MLPRegressor",
+    "DBN", "RBM", "Autoencoder", "Converted", "DBNClassifier", "DBNRegressor", "FaceConverter", "FaceSwap",
+    "HammingIndex", "ImageClassifier", "MLPClassifier", "MLPRegressor",
 ]  # fmt: skip

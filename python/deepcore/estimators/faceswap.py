@@ -50,6 +50,9 @@ class FaceSwap(Estimator):
         pretrain: for share='encoder': so many of the steps train one decoder for all people; then each goes on from a
             copy of it. Helps when there are few faces of each; faces of yet other people may join under a label of
             their own. Such codes tell people apart, so that swaps need align='procrustes'.
+        exchange: for share='encoder': codes are moved in training towards the mean code of another person, by a random
+            part of up to this in [0, 1], while the face to be drawn stays: decoders learn to disregard whom a code
+            shows. Of use with `pretrain`.
         ssim_weight: the loss is ssim_weight (1 - SSIM) + (1 - ssim_weight) L1.
         augment: 'standard', 'light', None, or a dict of options of `deepcore.train.FaceAugment`.
         steps: optimizer steps, rounded up so that snapshots are equally far apart.
@@ -74,7 +77,8 @@ class FaceSwap(Estimator):
 
     def __init__(
         self, share: str = "encoder", *, align: str | None = "procrustes", code: int = 256, width: int = 24,
-        pretrain: int = 0, ssim_weight: float = 0.5, augment: Any = "standard", steps: int = 4000, snapshot: int = 250,
+        pretrain: int = 0, exchange: float = 0.0, ssim_weight: float = 0.5, augment: Any = "standard",
+        steps: int = 4000, snapshot: int = 250,
         optimizer: str = "adam", learning_rate: float = 1e-3, schedule: Any = "cosine", clip_norm: float | None = 5.0,
         batch_size: int = 16, max_seconds: float | None = None, random_state: int | None = None, verbose: bool = False,
         device: str = "auto",
@@ -84,6 +88,7 @@ class FaceSwap(Estimator):
         self.code = code
         self.width = width
         self.pretrain = pretrain
+        self.exchange = exchange
         self.ssim_weight = ssim_weight
         self.augment = augment
         self.steps = steps
@@ -117,6 +122,8 @@ class FaceSwap(Estimator):
             raise ArgumentError(f"FaceSwap: expected pretrain in [0, {self.steps}] steps, got {self.pretrain!r}")
         if self.pretrain and self.share != "encoder":
             raise ArgumentError(f"FaceSwap: pretrain goes with share='encoder', got share={self.share!r}")
+        if self.exchange and self.share != "encoder":
+            raise ArgumentError(f"FaceSwap: exchange goes with share='encoder', got share={self.share!r}")
         if isinstance(self.augment, str) and self.augment not in AUGMENTATIONS:
             raise ArgumentError(f"FaceSwap: expected augment in {sorted(AUGMENTATIONS)}, got {self.augment!r}")
 
@@ -199,7 +206,7 @@ class FaceSwap(Estimator):
         trainer = train.Trainer(
             self.model_, optim.OPTIMIZERS[self.optimizer](self.model_.parameters(), lr=self.learning_rate,
                                                           clip_norm=self.clip_norm),
-            train.FaceTask(self.ssim_weight), schedule=make_schedule(self.schedule, snapshots * every),
+            train.FaceTask(self.ssim_weight, self.exchange), schedule=make_schedule(self.schedule, snapshots * every),
             callbacks=callbacks, progress="auto" if self.verbose else "off",
         )  # fmt: skip
         self.history_ = trainer.history

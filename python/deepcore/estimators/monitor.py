@@ -51,17 +51,18 @@ def _entropy(p: Array, q: Array) -> Array:
 def pseudo_log_likelihood(rbm: nn.RBM, v: Array, seed: int = 0) -> float:
     """features x mean log p(one random feature | the others) (Besag, 1975); Bernoulli units only, NaN for others.
 
-    Values between 0 and 1 are rounded first.
+    Values between 0 and 1 are rounded first; units of a choice are given, never asked for.
     """
     if rbm.units.visible != "bernoulli" or rbm.units.hidden == "relu":
         return float("nan")
     x = (np.asarray(v) >= 0.5).astype(np.float32)
     flipped = x.copy()
     rows = np.arange(len(x))
-    columns = np.random.default_rng(seed).integers(0, x.shape[1], len(x))
+    free = x.shape[1] - rbm.units.choice
+    columns = np.random.default_rng(seed).integers(0, free, len(x))
     flipped[rows, columns] = 1 - flipped[rows, columns]
     gap = partition.free_energies(rbm, flipped) - partition.free_energies(rbm, x)
-    return float(-x.shape[1] * np.logaddexp(0, -gap).mean())
+    return float(-free * np.logaddexp(0, -gap).mean())
 
 
 class Monitor(Callback):

@@ -33,8 +33,9 @@ class RBM(Estimator):
 
     Args:
         n_components: hidden units.
-        visible_units, hidden_units, visible_group, hidden_group, variance, exact: as in `deepcore.nn.RBM`. Bernoulli
-            inputs lie in [0, 1]; softmax inputs are one-hot in groups, or NaN for a whole group that is missing.
+        visible_units, hidden_units, visible_group, hidden_group, visible_choice, variance, exact: as in
+            `deepcore.nn.RBM`. Bernoulli inputs lie in [0, 1]; softmax inputs are one-hot in groups, or NaN for a whole
+            group that is missing.
         algorithm, k, chains, temperatures, hottest, fast_rate, fast_decay, centred, visible_means, binarize,
         sparsity_target, sparsity_cost, dropout, l1: as in `deepcore.train.Contrastive`.
         learning_rate: of plain gradient ascent.
@@ -63,6 +64,7 @@ class RBM(Estimator):
     """
 
     _kind = "transformer"
+    _layer = 0  # of a stack: its machines draw different random numbers
     model_: nn.RBM
     history_: list[dict[str, Any]]
     trainer_: train.Trainer
@@ -70,14 +72,14 @@ class RBM(Estimator):
 
     def __init__(
         self, n_components: int = 256, *, visible_units: str = "bernoulli", hidden_units: str = "bernoulli",
-        visible_group: int = 1, hidden_group: int = 1, variance: float | str = 1.0, algorithm: str = "pcd", k: Any = 1,
-        chains: int | None = None, temperatures: int = 10, hottest: float = 0.1, fast_rate: float = 0.01,
-        fast_decay: float = 0.95, centred: bool = False, visible_means: bool = False, binarize: bool = False,
-        sparsity_target: float | None = None, sparsity_cost: float = 0.1, dropout: float = 0.0, l1: float = 0.0,
-        learning_rate: float = 0.05, schedule: Any = None, momentum: Any = 0.0, weight_decay: float = 0.0,
-        max_norm: float | None = None, clip_norm: float | None = None, deviation: float = 0.01,
-        bias_from_data: bool = True, exact: bool = False, batch_size: int = 100, n_iter: int = 10,
-        validation_fraction: float = 0.0, settle: int | None = None, tolerance: float = 1e-3,
+        visible_group: int = 1, hidden_group: int = 1, visible_choice: int = 0, variance: float | str = 1.0,
+        algorithm: str = "pcd", k: Any = 1, chains: int | None = None, temperatures: int = 10, hottest: float = 0.1,
+        fast_rate: float = 0.01, fast_decay: float = 0.95, centred: bool = False, visible_means: bool = False,
+        binarize: bool = False, sparsity_target: float | None = None, sparsity_cost: float = 0.1, dropout: float = 0.0,
+        l1: float = 0.0, learning_rate: float = 0.05, schedule: Any = None, momentum: Any = 0.0,
+        weight_decay: float = 0.0, max_norm: float | None = None, clip_norm: float | None = None,
+        deviation: float = 0.01, bias_from_data: bool = True, exact: bool = False, batch_size: int = 100,
+        n_iter: int = 10, validation_fraction: float = 0.0, settle: int | None = None, tolerance: float = 1e-3,
         max_seconds: float | None = None, random_state: int | None = None, verbose: bool | int = False,
         device: str = "auto",
     ) -> None:  # fmt: skip
@@ -86,6 +88,7 @@ class RBM(Estimator):
         self.hidden_units = hidden_units
         self.visible_group = visible_group
         self.hidden_group = hidden_group
+        self.visible_choice = visible_choice
         self.variance = variance
         self.algorithm = algorithm
         self.k = k
@@ -197,8 +200,8 @@ class RBM(Estimator):
     def _build(self, features: int, seed: int) -> None:
         self.model_ = nn.RBM(
             features, int(self.n_components), visible_units=self.visible_units, hidden_units=self.hidden_units,
-            visible_group=self.visible_group, hidden_group=self.hidden_group, variance=self.variance,
-            deviation=self.deviation, exact=self.exact, seed=seed,
+            visible_group=self.visible_group, hidden_group=self.hidden_group, visible_choice=self.visible_choice,
+            variance=self.variance, layer=self._layer, deviation=self.deviation, exact=self.exact, seed=seed,
         )  # fmt: skip
         self.model_.weight.max_norm = self.max_norm
         self.model_.to(resolve_device(self.device))

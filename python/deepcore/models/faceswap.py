@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from deepcore import nn
 from deepcore.errors import ArgumentError, ShapeError
-from deepcore.tensor import Tensor
+from deepcore.tensor import Tensor, zeros
 
 Shape = tuple[int, int, int]  # height, width, channels
 Machine = tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]  # weight (hidden, visible), hidden, visible bias
@@ -91,7 +91,10 @@ class FaceNet(nn.Module):
 
     Attributes:
         joined: while it is true, the first decoder stands for everyone's; `part` ends that.
+        means (people, code): a running mean of each person's codes, kept by training; saved with the weights.
     """
+
+    means: Tensor
 
     def __init__(
         self, shape: Shape, people: int, *, code: int = 256, width: int = 24, shared: bool = True, seed: int = 0
@@ -100,6 +103,7 @@ class FaceNet(nn.Module):
         if people < 2 or code < 1 or width < 1:
             raise ArgumentError(f"FaceNet: expected people >= 2 and code, width >= 1, got {people}, {code}, {width}")
         self.shape, self.people, self.shared, self.joined = shape, people, shared, False
+        self.register_buffer("means", zeros((people, code)), host=True)
         self.encoders = nn.Sequential(
             *(face_encoder(shape, code=code, width=width, seed=seed + i) for i in range(1 if shared else people))
         )

@@ -53,13 +53,21 @@ def _log_sum(x: Array, axis: int | None = None) -> Any:
     return result.item() if axis is None else result.squeeze(axis)
 
 
+def _bernoulli(z: Array, choice: int) -> Array:
+    """log of the sum over the states of Bernoulli units, the last `choice` of them one softmax group: (rows)."""
+    free = z.shape[1] - choice
+    total = _softplus(z[:, :free]).sum(1)
+    return np.asarray(total + _log_sum(z[:, free:], 1) if choice else total)
+
+
 def enumerable(rbm: RBM) -> str | None:
     """The side ('hidden' or 'visible') whose states can be listed, the smaller one first; None if neither can."""
     hidden, visible = rbm.weight.shape
     sides = [(hidden, "hidden", rbm.units.hidden, rbm.units.visible),
              (visible, "visible", rbm.units.visible, rbm.units.hidden)]  # fmt: skip
     for count, side, kind, other in sorted(sides):
-        if count <= LARGEST_ENUMERATION and kind == "bernoulli" and other != "relu":
+        free = not (side == "visible" and rbm.units.choice)
+        if count <= LARGEST_ENUMERATION and kind == "bernoulli" and other != "relu" and free:
             return side
     return None
 
@@ -71,10 +79,12 @@ def _states(n: int) -> Iterator[Array]:
         yield ((numbers[:, None] >> np.arange(n)) & 1).astype(np.float64)
 
 
-def _other_side(kind: str, group: int, variance: Array | None, bias: Array) -> Callable[[Array], Array]:
+def _other_side(
+    kind: str, group: int, variance: Array | None, bias: Array, choice: int = 0
+) -> Callable[[Array], Array]:
     """log of the sum (integral) over the states of one side, from its input without bias (rows, units) -> (rows)."""
     if kind == "bernoulli":
-        return lambda z: np.asarray(_softplus(z + bias).sum(1))
+        return lambda z: _bernoulli(z + bias, choice)
     if kind == "softmax":
         return lambda z: np.asarray(_log_sum((z + bias).reshape(len(z), -1, group), 2).sum(1))
     s = np.ones_like(bias) if variance is None else variance
@@ -102,7 +112,7 @@ def exact_log_partition(rbm: RBM, progress: Callable[[int], None] | None = None)
     s = None if variance is None else _float64(variance)
     parts: list[float] = []
     if side == "hidden":
-        inner = _other_side(rbm.units.visible, rbm.units.visible_group, s, b)
+        inner = _other_side(rbm.units.visible, rbm.units.visible_group, s, b, rbm.units.choice)
         for h in _states(hidden):
             parts.append(_log_sum(h @ c + inner(h @ w)))
             if progress is not None:
@@ -142,7 +152,9 @@ def _base(rbm: RBM, data: Array | None) -> tuple[Tensor, float]:
         if data is not None:
             p = (np.asarray(data, np.float64).mean(0) * len(data) + 0.5) / (len(data) + 1)
             b = np.log(p) - np.log1p(-p)
-        log_z = float(_softplus(b).sum())
+            if units.choice:
+                b[-units.choice :] = np.log(p[-units.choice :])
+        log_z = float(_bernoulli(b[None], units.choice)[0])
     return tensor(b.astype(rbm.weight.dtype)).to(rbm.device), log_z + hidden * math.log(2)
 
 

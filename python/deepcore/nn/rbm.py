@@ -33,6 +33,7 @@ class RBM(Module):
         visible_units, hidden_units: 'bernoulli', 'gaussian', 'softmax' or 'relu' (noisy rectified linear units, Nair
             and Hinton, 2010).
         visible_group, hidden_group: how many softmax units share a choice.
+        visible_choice: so many Bernoulli visible units at the end are one softmax group, such as a label.
         variance: of Gaussian visible units: a number, or 'learn' for one of each unit, from 1.
         deviation: of the initial weights, which are normal; biases start at 0.
         exact: chains are the same bits on every device; slower, Bernoulli units only.
@@ -51,8 +52,8 @@ class RBM(Module):
 
     def __init__(
         self, visible: int, hidden: int, *, visible_units: str = "bernoulli", hidden_units: str = "bernoulli",
-        visible_group: int = 1, hidden_group: int = 1, variance: float | str = 1.0, deviation: float = 0.01,
-        exact: bool = False, layer: int = 0, seed: int | None = None,
+        visible_group: int = 1, hidden_group: int = 1, visible_choice: int = 0, variance: float | str = 1.0,
+        deviation: float = 0.01, exact: bool = False, layer: int = 0, seed: int | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         if visible < 1 or hidden < 1:
@@ -68,12 +69,17 @@ class RBM(Module):
                 )
         if exact and (visible_units, hidden_units) != ("bernoulli", "bernoulli"):
             raise ArgumentError("RBM: expected Bernoulli units in exact mode")
+        if visible_choice and (visible_units != "bernoulli" or exact or not 2 <= visible_choice <= visible):
+            raise ArgumentError(
+                f"RBM: expected visible_choice from 2 to {visible} beside Bernoulli units, not in exact mode, got "
+                f"{visible_choice}"
+            )
         if visible_units != "gaussian" and variance != 1.0:
             raise ArgumentError("RBM: expected a variance only for Gaussian visible units")
         if variance != "learn" and (isinstance(variance, str) or not 0 < variance < float("inf")):
             raise ArgumentError(f"RBM: expected variance > 0 or 'learn', got {variance!r}")
         generator = generator_for(seed)
-        self.units = Units(visible_units, hidden_units, visible_group, hidden_group, exact)
+        self.units = Units(visible_units, hidden_units, visible_group, hidden_group, exact, visible_choice)
         self.layer = layer
         self.learns_variance = variance == "learn"
         key = generator.key()
@@ -135,6 +141,10 @@ class RBM(Module):
         x = self._rows(h, 1, "backward")
         if kind == "softmax":
             return _softmax(ops.linear(x, weight, self.visible_bias), self.units.visible_group)
+        if choice := self.units.choice:
+            z = ops.linear(x, weight, self.visible_bias)
+            free = z.shape[1] - choice
+            return ops.concatenate([ops.sigmoid(z[:, :free]), ops.softmax(z[:, free:])], 1)
         return ops.linear(x, weight, self.visible_bias, _ACTIVATIONS[kind])
 
     def reconstruct(self, v: Tensor) -> Tensor:
@@ -148,8 +158,11 @@ class RBM(Module):
     def linear(self) -> Linear:
         """A dense layer from visible to hidden units that shares the machine's parameters."""
         kind = self.units.hidden
-        if kind == "softmax" or self.units.visible == "gaussian":
-            raise ArgumentError(f"RBM.linear: expected visible units without variance and no softmax, got {self.units}")
+        scaled = self.units.visible == "gaussian" and (self.learns_variance or self.log_variance.numpy().any())
+        if kind == "softmax" or scaled:
+            raise ArgumentError(
+                f"RBM.linear: expected visible units of variance 1 and no hidden softmax units, got {self.units}"
+            )
         layer = Linear(0, 0)
         layer.activation, layer.weight, layer.bias = _ACTIVATIONS[kind], self.weight, self.hidden_bias
         return layer

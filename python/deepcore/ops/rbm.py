@@ -23,7 +23,7 @@ from deepcore.random import Key
 from deepcore.tensor import Tensor
 
 KINDS = {"bernoulli": 0, "gaussian": 1, "softmax": 2, "relu": 3}
-Code = tuple[int, int, int, int, bool]
+Code = tuple[int, int, int, int, int, bool]
 
 
 class Units(NamedTuple):
@@ -32,7 +32,7 @@ class Units(NamedTuple):
     visible, hidden: 'bernoulli', 'gaussian' (unit variance but for visible units with one of their own), 'softmax'
     (one of each `group` consecutive units is on) or 'relu' (noisy rectified linear units, Nair and Hinton, 2010).
     exact: sums, exp and roundings in one order on every device, so that chains are the same bits everywhere; slower,
-    Bernoulli units only.
+    Bernoulli units only. choice: so many Bernoulli visible units at the end are one softmax group, such as a label.
     """
 
     visible: str = "bernoulli"
@@ -40,13 +40,14 @@ class Units(NamedTuple):
     visible_group: int = 1
     hidden_group: int = 1
     exact: bool = False
+    choice: int = 0
 
     def code(self) -> Code:
         """The kinds as kernels know them. ArgumentError for an unknown kind."""
         for side, kind in (("visible", self.visible), ("hidden", self.hidden)):
             if kind not in KINDS:
                 raise ArgumentError(f"rbm: expected {side} units in {list(KINDS)}, got {kind!r}")
-        return KINDS[self.visible], self.visible_group, KINDS[self.hidden], self.hidden_group, self.exact
+        return KINDS[self.visible], self.visible_group, KINDS[self.hidden], self.hidden_group, self.choice, self.exact
 
 
 BERNOULLI = Units()

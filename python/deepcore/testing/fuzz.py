@@ -84,7 +84,7 @@ def _kind_of(annotation: str) -> str:
         "Sequence[Tensor]": "list tensor", "Sequence[Array]": "list array",
         "Sequence[Sequence[Array]]": "list list array",
         "Sequence[tuple[int, int]]": "pairs", "float | Sequence[float]": "float", "PoolOptions": "options",
-        "StepOptions": "step", "Units": "units", "tuple[int, int, int, int, bool]": "unit codes", "Hold": "hold",
+        "StepOptions": "step", "Units": "units", "tuple[int, int, int, int, int, bool]": "unit codes", "Hold": "hold",
         "Sequence[float]": "floats", "tuple[Tensor, Tensor, Tensor]": "three tensors",
         "numpy.ndarray": "ndarray", "float | Tensor": "float",
     }  # fmt: skip

@@ -150,12 +150,14 @@ def draw(rng: Rng, kind: str, shape: Sequence[int]) -> Any:
 def _units(rng: Rng) -> Units:
     kinds = (*KINDS, "cosine", "")
     visible, hidden = (kinds[rng.integers(4 if rng.random() < 0.95 else 6)] for _ in range(2))
-    return Units(visible, hidden, draw_int(rng), draw_int(rng), bool(rng.random() < 0.2))
+    return Units(visible, hidden, draw_int(rng), draw_int(rng), bool(rng.random() < 0.2),
+                 draw_int(rng) if rng.random() < 0.3 else 0)  # fmt: skip
 
 
-def _unit_codes(rng: Rng) -> tuple[int, int, int, int, bool]:
+def _unit_codes(rng: Rng) -> tuple[int, int, int, int, int, bool]:
     visible, hidden = (int(rng.integers(0, 4)) if rng.random() < 0.95 else draw_int(rng) for _ in range(2))
-    return visible, draw_int(rng), hidden, draw_int(rng), bool(rng.random() < 0.2)
+    choice = draw_int(rng) if rng.random() < 0.3 else 0
+    return visible, draw_int(rng), hidden, draw_int(rng), choice, bool(rng.random() < 0.2)
 
 
 def _dtype(rng: Rng) -> Any:

@@ -7,9 +7,10 @@ from deepcore.train.faceswap import BalancedFaces, FaceAugment, FaceTask, PartDe
 from deepcore.train.reconstruction import Reconstruction
 from deepcore.train.supervised import Supervised, accuracy, cross_entropy, mean_squared_error
 from deepcore.train.trainer import Trainer
+from deepcore.train.updown import UpDown
 
 __all__ = [
     "BalancedFaces", "Callback", "Contrastive", "EarlyStopping", "FaceAugment", "FaceTask", "PartDecoders", "Preview",
-    "Reconstruction", "Supervised", "Trainer", "accuracy", "cross_entropy", "load_checkpoint", "mean_squared_error",
-    "save_checkpoint",
+    "Reconstruction", "Supervised", "Trainer", "UpDown", "accuracy", "cross_entropy", "load_checkpoint",
+    "mean_squared_error", "save_checkpoint",
 ]  # fmt: skip

@@ -319,6 +319,8 @@ def initial_visible_bias(model: RBM, mean: Array, variance: Array | None = None)
     if kind == "bernoulli":
         p = np.clip(mean, 0.005, 0.995)
         values = np.log(p) - np.log1p(-p)
+        if choice := model.units.choice:
+            values[-choice:] = np.log(p[-choice:])
     elif kind == "softmax":
         values = np.log(np.clip(mean, 1e-3, None))
     else:

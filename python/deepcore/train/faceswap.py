@@ -16,6 +16,7 @@ from deepcore.data.images import write_image
 from deepcore.data.loader import Place
 from deepcore.errors import ArgumentError, DataError
 from deepcore.nn.module import Module, Parameter
+from deepcore.ops import inplace
 from deepcore.staging import tensor_of
 from deepcore.tensor import Tensor, as_tensor
 from deepcore.train.callbacks import Callback
@@ -24,6 +25,7 @@ from deepcore.train.trainer import Trainer
 Array = npt.NDArray[Any]
 
 _STREAM, _DRAWS = 1 << 46, 1 << 45  # away from the streams that order batches
+_KEPT = 0.98  # of the running mean codes, at each step
 _KNOTS = 5  # of the warp, along each side
 
 
@@ -64,7 +66,7 @@ class BalancedFaces:
 
 
 class FaceAugment:
-    """Random changes of faces in [0, 1] (or uint8): a batch (faces, who) becomes (warped faces, targets, who).
+    """Random changes of faces in [0, 1] (or uint8): (faces, who) becomes (warped faces, targets, who, chances (b, 2)).
 
     Input and target share turn, size, shift, mirror image and colours; the input alone is warped, so that the net
     learns the person's face from a distorted one instead of copying pixels.
@@ -93,8 +95,8 @@ class FaceAugment:
         self.light, self.colour, self.seed = light, colour, seed
 
     def _random(self, place: Place) -> Array:
-        """Numbers in [-1, 1), (b, 10 + 2 knots^2): a row is a function of seed, epoch and draw."""
-        count = 10 + 2 * _KNOTS * _KNOTS
+        """Numbers in [-1, 1), (b, 12 + 2 knots^2): a row is a function of seed, epoch and draw."""
+        count = 12 + 2 * _KNOTS * _KNOTS
         first = _STREAM + (place.epoch << 24)
         rows = [
             random.uniform((count,), -1.0, 1.0, seed=self.seed, stream=first + int(i)).numpy() for i in place.indices
@@ -102,7 +104,7 @@ class FaceAugment:
         return np.stack(rows)
 
     def __call__(self, batch: Batch, place: Place) -> Batch:
-        """(warped faces, targets, who), faces float32 in [0, 1]."""
+        """(warped faces, targets, who, chances), faces float32 in [0, 1], chances in [0, 1) for `FaceTask`."""
         faces = unit_pixels(batch[0])
         n, h, w, c = faces.shape
         u = self._random(place)
@@ -114,7 +116,7 @@ class FaceAugment:
         theta[:, 1, 0], theta[:, 1, 1] = mirror * np.sin(angle) / size * (w / h), np.cos(angle) / size
         theta[:, :, 2] = 2 * self.shift * u[:, 3:5]
         grid = ops.affine_grid(as_tensor(theta), (h, w))
-        knots = as_tensor((2 * self.warp * u[:, 10:]).reshape(n, _KNOTS, _KNOTS, 2).astype(np.float32))
+        knots = as_tensor((2 * self.warp * u[:, 12:]).reshape(n, _KNOTS, _KNOTS, 2).astype(np.float32))
         bent = grid + ops.resize(knots, (h, w), "bilinear_corners")
         contrast = 1 + self.light * u[:, 5]
         gain = np.ones((n, c)) * contrast[:, None]
@@ -124,7 +126,7 @@ class FaceAugment:
         lit = faces * gain[:, None, None].astype(np.float32) + bias[:, None, None, None].astype(np.float32)
         pictures = as_tensor(np.clip(lit, 0, 1))
         warped, target = (ops.grid_sample(pictures, g, padding="border").numpy() for g in (bent, grid))
-        return warped, target, batch[1]
+        return warped, target, batch[1], 0.5 * (1 + u[:, 10:12])
 
 
 def unit_pixels(faces: Array) -> npt.NDArray[np.float32]:
@@ -138,6 +140,7 @@ class FaceModel(Protocol):
 
     shared: bool
     joined: bool
+    means: Tensor
 
     def part(self) -> list[tuple[Parameter, Parameter]]:
         """From one decoder for all to one each; (weight, its copy) of all weights."""
@@ -153,16 +156,23 @@ class FaceModel(Protocol):
 
 
 class FaceTask:
-    """Batches (faces, targets, who) -> ssim_weight (1 - SSIM) + (1 - ssim_weight) L1 of each face by its own decoder.
+    """Batches (faces, targets, who[, chances]) -> the loss of each face by its own decoder.
+
+    The loss is ssim_weight (1 - SSIM) + (1 - ssim_weight) L1.
 
     Args:
         ssim_weight: share of the structural part, in [0, 1].
+        exchange: with one encoder and decoders of their own, a code is moved before it is decoded, from the mean code
+            of its person towards that of another, by a random part of up to this. The target stays, so that decoders
+            learn to disregard whom a code shows. Needs the chances.
     """
 
-    def __init__(self, ssim_weight: float = 0.5) -> None:
+    def __init__(self, ssim_weight: float = 0.5, exchange: float = 0.0) -> None:
         if not 0 <= ssim_weight <= 1:
             raise ArgumentError(f"FaceTask: expected ssim_weight in [0, 1], got {ssim_weight}")
-        self.ssim_weight = ssim_weight
+        if not 0 <= exchange <= 1:
+            raise ArgumentError(f"FaceTask: expected exchange in [0, 1], got {exchange}")
+        self.ssim_weight, self.exchange = ssim_weight, exchange
 
     def step(self, model: Module, batch: tuple[Array, ...]) -> tuple[Tensor, dict[str, float]]:
         """The loss of a batch, and its l1 and ssim."""
@@ -170,6 +180,8 @@ class FaceTask:
         x, target = tensor_of(batch, 0, model.device), tensor_of(batch, 1, model.device)
         who = np.asarray(batch[2])
         codes = net.encode(x, 0) if net.shared else None
+        if codes is not None and self.exchange > 0:
+            codes = self._exchanged(model, codes, who, np.asarray(batch[3]))
         loss: Tensor | None = None
         l1 = similarity = 0.0
         everyone = np.zeros_like(who) if net.joined else who
@@ -184,6 +196,21 @@ class FaceTask:
             l1, similarity = l1 + share * float(difference.item()), similarity + share * float(likeness.item())
         assert loss is not None  # a batch has at least one sample
         return loss, {"l1": l1, "ssim": similarity}
+
+    def _exchanged(self, model: Module, codes: Tensor, who: Array, chances: Array) -> Tensor:
+        net: FaceModel = model  # type: ignore[assignment]
+        means = np.array(net.means.numpy())
+        if model.training:
+            values = codes.numpy()
+            for person in np.unique(who):
+                own = values[who == person].mean(0)
+                means[person] += (1 - _KEPT) * (own - means[person])
+            inplace.copy_into(means, net.means)
+        if net.joined or not model.training:
+            return codes
+        other = (chances[:, 0] * len(means)).astype(np.int64)
+        part = (self.exchange * chances[:, 1:]).astype(np.float32)
+        return codes + as_tensor(part * (means[other] - means[who])).to(model.device)
 
 
 class PartDecoders(Callback):
