@@ -32,8 +32,8 @@ void bind_rbm(py::module_& m) {
          const MaybeArray& value, bool sample) {
         const RbmKey k = key_from(key);
         py::gil_scoped_release release;
-        const auto r = ops::rbm_half_step(options_from(units), k, up, x, {w, b, c, variance}, beta,
-                                          {keep, where, value}, sample);
+        const auto r =
+            ops::rbm_half_step(options_from(units), k, up, x, {w, b, c, variance}, beta, {keep, where, value}, sample);
         return std::pair(r.mean, r.sample);
       },
       "units"_a, "key"_a, "up"_a, "x"_a, "w"_a, "b"_a, "c"_a, "variance"_a = py::none(), "beta"_a = py::none(),
@@ -46,9 +46,9 @@ void bind_rbm(py::module_& m) {
          const MaybeArray& keep, const MaybeArray& where, const MaybeArray& value) {
         const RbmKey k = key_from(key);
         py::gil_scoped_release release;
-        const auto r = ops::rbm_gibbs(options_from(units), k, {steps, !state, sample_visible, sample_hidden},
-                                      {w, b, c, variance}, data, state, beta, data_keep, hidden_keep,
-                                      {keep, where, value});
+        const auto r =
+            ops::rbm_gibbs(options_from(units), k, {steps, !state, sample_visible, sample_hidden}, {w, b, c, variance},
+                           data, state, beta, data_keep, hidden_keep, {keep, where, value});
         return std::tuple(r.data_mean, r.v, r.v_mean, r.h, r.h_mean);
       },
       "units"_a, "key"_a, "steps"_a, "w"_a, "b"_a, "c"_a, "variance"_a = py::none(), "data"_a = py::none(),
@@ -62,8 +62,7 @@ void bind_rbm(py::module_& m) {
          const Array& b, const Array& c, const MaybeArray& variance, const Array& base, const Array& log_weight) {
         const RbmKey k = key_from(key);
         py::gil_scoped_release release;
-        const auto r =
-            ops::rbm_anneal(options_from(units), k, betas, v, {w, b, c, variance}, base, log_weight);
+        const auto r = ops::rbm_anneal(options_from(units), k, betas, v, {w, b, c, variance}, base, log_weight);
         return std::pair(r.v, r.log_weight);
       },
       "units"_a, "key"_a, "betas"_a, "v"_a, "w"_a, "b"_a, "c"_a, "variance"_a, "base"_a, "log_weight"_a);

@@ -18,7 +18,7 @@ struct NoFinish {
   DC_INLINE void operator()(int64_t, int64_t, int64_t, int64_t) const {}
 };
 
-static constexpr int64_t kDepth = 512;               // k per tile: deeper than L1 holds, because every pass over C costs more
+static constexpr int64_t kDepth = 512;  // k per tile: deeper than L1 holds, because every pass over C costs more
 static constexpr int64_t kSharedElements = 1 << 18;  // shared slab: 1 MB of float
 static constexpr int64_t kPartDepth = 1024;          // least k of a part where k is cut
 static constexpr int64_t kMostParts = 8;

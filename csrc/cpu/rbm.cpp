@@ -76,18 +76,17 @@ struct Finish {
     alignas(64) T noise[kTileColumns];
     if (s->sample) normals(words, noise);
     const T beta = s->beta ? s->beta[row] : T(1);
-    each(row, column, n, words,
-         [&](int64_t k, int m, Vec<T> z, const uint32_t*, Vec<T>& mean, Vec<T>& sample) {
-           if (unit == RbmUnit::gaussian) {
-             mean = z;
-             Vec<T> v = variance ? load_any(variance + column + k, m) : constant<Vec<T>>(1);
-             if (s->beta) v = v / Vec<T>::set(beta);
-             if (s->sample) sample = fma(sqrt(v), Vec<T>::load(noise + k), mean);
-           } else {
-             mean = max(Vec<T>::zero(), z);
-             if (s->sample) sample = max(Vec<T>::zero(), fma(sqrt(sigmoid(z)), Vec<T>::load(noise + k), z));
-           }
-         });
+    each(row, column, n, words, [&](int64_t k, int m, Vec<T> z, const uint32_t*, Vec<T>& mean, Vec<T>& sample) {
+      if (unit == RbmUnit::gaussian) {
+        mean = z;
+        Vec<T> v = variance ? load_any(variance + column + k, m) : constant<Vec<T>>(1);
+        if (s->beta) v = v / Vec<T>::set(beta);
+        if (s->sample) sample = fma(sqrt(v), Vec<T>::load(noise + k), mean);
+      } else {
+        mean = max(Vec<T>::zero(), z);
+        if (s->sample) sample = max(Vec<T>::zero(), fma(sqrt(sigmoid(z)), Vec<T>::load(noise + k), z));
+      }
+    });
   }
 
   static void normals(const uint32_t* words, float* noise) {
@@ -137,8 +136,9 @@ struct Finish {
     store_any(s->mean + at, mean, m);
     if (s->sample) store_any(s->sample + at, sample, m);
     if (s->fed)
-      store_any(s->fed + at, variance ? (s->sample ? sample : mean) / load_any(variance + column, m)
-                                      : (s->sample ? sample : mean), m);
+      store_any(s->fed + at,
+                variance ? (s->sample ? sample : mean) / load_any(variance + column, m) : (s->sample ? sample : mean),
+                m);
   }
 };
 
@@ -158,7 +158,8 @@ void softmax_rows(const RbmSide<T>& side, const RbmHalfStep<T>& s, const PhiloxS
           most = scalar_max(most, mean[k]);
         }
         const Vec<T> shift = Vec<T>::set(most);
-        for_vectors<T>(side.group, [&](int64_t k, int m) { store_any(mean + k, exp(load_any(mean + k, m) - shift), m); });
+        for_vectors<T>(side.group,
+                       [&](int64_t k, int m) { store_any(mean + k, exp(load_any(mean + k, m) - shift), m); });
         T sum = 0;
         for (int64_t k = 0; k < side.group; ++k) sum += mean[k];
         for (int64_t k = 0; k < side.group; ++k) mean[k] /= sum;
@@ -371,7 +372,8 @@ void anneal(const RbmModel<T>& model, const RbmAnnealing<T>& a, const RbmKey& ke
         for (int64_t p = 0; p < visible; ++p)
           field += static_cast<double>(a.v[i * visible + p]) *
                    (static_cast<double>(model.visible.bias[p]) - static_cast<double>(a.base[p]));
-        a.log_weight[i] += (a.beta[t + 1] - a.beta[t]) * field + static_cast<double>(row_sum(a.terms + i * hidden, hidden));
+        a.log_weight[i] +=
+            (a.beta[t + 1] - a.beta[t]) * field + static_cast<double>(row_sum(a.terms + i * hidden, hidden));
       }
     });
     if (visible == 0) continue;

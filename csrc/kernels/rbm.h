@@ -30,7 +30,7 @@ struct RbmKey {
 // `rows` are chains or samples. Every array is contiguous; null where the text says "or null".
 template <class T>
 struct RbmSide {
-  int64_t count;      // units
+  int64_t count;  // units
   RbmUnit unit;
   int64_t group;      // of softmax units: divides count; else 1
   const T* bias;      // (count)
@@ -55,13 +55,13 @@ struct RbmClamp {
 template <class T>
 struct RbmHalfStep {
   int64_t rows;
-  bool up;           // from visible to hidden, or back
-  const T* x;        // (rows, inputs), Gaussian inputs divided by their variance
-  const T* beta;     // (rows) or null
+  bool up;        // from visible to hidden, or back
+  const T* x;     // (rows, inputs), Gaussian inputs divided by their variance
+  const T* beta;  // (rows) or null
   RbmClamp<T> clamp;
-  T* mean;           // (rows, outputs)
-  T* sample;         // (rows, outputs) or null
-  T* fed;            // (rows, outputs) or null: sample (mean if null) / variance
+  T* mean;    // (rows, outputs)
+  T* sample;  // (rows, outputs) or null
+  T* fed;     // (rows, outputs) or null: sample (mean if null) / variance
 };
 
 // k steps of `chains` chains from hidden state h: each samples v given h, then h given v. Before, if rows > 0, the
@@ -75,13 +75,13 @@ struct RbmChains {
   bool sample_hidden;   // else h is h_mean
   const T* data;        // (rows, visible), Gaussian units divided by their variance
   RbmClamp<T> data_clamp, hidden_clamp, visible_clamp;
-  const T* beta;        // (chains) or null
-  T* data_mean;         // (rows, hidden)
-  T* v;                 // (chains, visible)
-  T* v_mean;            // (chains, visible); v where the visible units are not sampled
-  T* v_fed;             // (chains, visible), or null where the visible units have no variance
-  T* h;                 // (chains, hidden): the state, in and out
-  T* h_mean;            // (chains, hidden); h where the hidden units are not sampled
+  const T* beta;  // (chains) or null
+  T* data_mean;   // (rows, hidden)
+  T* v;           // (chains, visible)
+  T* v_mean;      // (chains, visible); v where the visible units are not sampled
+  T* v_fed;       // (chains, visible), or null where the visible units have no variance
+  T* h;           // (chains, hidden): the state, in and out
+  T* h_mean;      // (chains, hidden); h where the hidden units are not sampled
 };
 
 // Annealing from independent units (biases `base`, no weights) to the model, over inverse temperatures 0 = beta[0] <

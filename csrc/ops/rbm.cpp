@@ -11,7 +11,7 @@ namespace dc::ops {
 namespace {
 
 constexpr int64_t kMostUnits = int64_t{1} << 26, kMostChains = int64_t{1} << 40;  // of the counter of random bits
-constexpr int64_t kMostStepsOfACall = int64_t{1} << 20;  // nothing interrupts a call
+constexpr int64_t kMostStepsOfACall = int64_t{1} << 20;                           // nothing interrupts a call
 constexpr uint64_t kMostSteps = uint64_t{1} << 46, kMostLayers = uint64_t{1} << 16;
 
 void check_key(const char* op, const RbmKey& key, int64_t steps) {
@@ -132,8 +132,7 @@ RbmHalfStepResult rbm_half_step(const RbmOptions& options, const RbmKey& key, bo
                              r.mean.data<T>(),
                              sample ? r.sample->data<T>() : nullptr,
                              nullptr};
-      kernels<T>(x.device())
-          .rbm->half_step(model<T>(options, parameters), s, key, nullptr, context(x.device()));
+      kernels<T>(x.device()).rbm->half_step(model<T>(options, parameters), s, key, nullptr, context(x.device()));
     }
     return r;
   });
@@ -221,8 +220,7 @@ RbmAnnealResult rbm_anneal(const RbmOptions& options, const RbmKey& key, const s
   const int64_t chains = v.shape(0), visible = p.w.shape(1), hidden = p.w.shape(0);
   check_shape(op, "base", base0, {visible}, p.w);
   DC_CHECK(log_weight0.shape() == Dims{chains} && log_weight0.dtype() == DType::float64, ShapeError, op,
-           ": expected log_weight (", chains, ",) of float64, got ", log_weight0.shape(), " of ",
-           log_weight0.dtype());
+           ": expected log_weight (", chains, ",) of float64, got ", log_weight0.shape(), " of ", log_weight0.dtype());
   check_same_device(op, p.w, log_weight0);
   const Array log_weight = copy(log_weight0), base = contiguous(base0);
   return dispatch_float(op, v.dtype(), [&]<class T>(T) {
@@ -250,8 +248,8 @@ RbmAnnealResult rbm_anneal(const RbmOptions& options, const RbmKey& key, const s
 
 RbmStatistics rbm_statistics(const Array& v0_, const Array& h0_, const Array& v1_, const Array& h1_) {
   const char* op = "rbm_statistics";
-  DC_CHECK(v0_.ndim() == 2 && h0_.ndim() == 2, ShapeError, op, ": expected v (rows, visible) and h (rows, hidden), got ",
-           v0_.shape(), " and ", h0_.shape());
+  DC_CHECK(v0_.ndim() == 2 && h0_.ndim() == 2, ShapeError, op,
+           ": expected v (rows, visible) and h (rows, hidden), got ", v0_.shape(), " and ", h0_.shape());
   const int64_t visible = v0_.shape(1), hidden = h0_.shape(1);
   const Array v0 = rows_of(op, "v0", v0_, visible, v0_), h0 = rows_of(op, "h0", h0_, hidden, v0_);
   const Array v1 = rows_of(op, "v1", v1_, visible, v0_), h1 = rows_of(op, "h1", h1_, hidden, v0_);

@@ -55,8 +55,7 @@ struct RbmAnnealResult {
   Array v, log_weight;
 };
 RbmAnnealResult rbm_anneal(const RbmOptions& options, const RbmKey& key, const std::vector<double>& betas,
-                           const Array& v, const RbmParameters& parameters, const Array& base,
-                           const Array& log_weight);
+                           const Array& v, const RbmParameters& parameters, const Array& base, const Array& log_weight);
 
 struct RbmStatistics {
   Array w, b, c;

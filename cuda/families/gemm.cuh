@@ -158,8 +158,8 @@ DC_DEVICE TilePlace tile_place(const Product<T>& product, int tile_m, int tile_n
 // What becomes of a block's sums besides: nothing. A kernel with another type hands it whole tiles (rbm_units.cuh).
 struct NoFinish {
   static constexpr bool kPresent = false;
-  static constexpr bool kApart = false;       // products are rounded before they are added
-  static constexpr bool kShortLeft = false;   // numbers of A have 8 bits: their first plane is all
+  static constexpr bool kApart = false;      // products are rounded before they are added
+  static constexpr bool kShortLeft = false;  // numbers of A have 8 bits: their first plane is all
 };
 
 // Where a part of a sum goes.

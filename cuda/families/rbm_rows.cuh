@@ -42,8 +42,8 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(kRowThreads, 4)
     const uint64_t block = static_cast<uint64_t>(row) << 24 | static_cast<uint64_t>(first) / 4;
     const PhiloxBlock words = philox(s.seed, s.stream, block);
     const int word = static_cast<int>(first % 4);
-    const uint32_t bits = word < 2 ? (word == 0 ? words.word[0] : words.word[1])
-                                   : (word == 2 ? words.word[2] : words.word[3]);
+    const uint32_t bits =
+        word < 2 ? (word == 0 ? words.word[0] : words.word[1]) : (word == 2 ? words.word[2] : words.word[3]);
     const T u = static_cast<T>(unit_float(bits));
     T below = 0;
     int passed = 0;
@@ -78,7 +78,8 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(kRowThreads, 4)
                   const T* DC_RESTRICT bias, const T* DC_RESTRICT z, T* DC_RESTRICT f) {
   for (long long row = block_index().x; row < rows; row += grid_size().x) {
     T sum = 0;
-    for (long long k = thread_index().x; k < visible; k += kRowThreads) sum = fma_of(x[row * visible + k], bias[k], sum);
+    for (long long k = thread_index().x; k < visible; k += kRowThreads)
+      sum = fma_of(x[row * visible + k], bias[k], sum);
     for (long long k = thread_index().x; k < hidden; k += kRowThreads)
       sum += softplus(Lane<T>{z[row * hidden + k]}).value;
     sum = block_sum(sum);
@@ -94,8 +95,8 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(kRowThreads, 4)
   for (long long row = block_index().x; row < rows; row += grid_size().x) {
     double field = 0, rest = 0;
     for (long long k = thread_index().x; k < visible; k += kRowThreads)
-      field += static_cast<double>(v[row * visible + k]) *
-               (static_cast<double>(bias[k]) - static_cast<double>(base[k]));
+      field +=
+          static_cast<double>(v[row * visible + k]) * (static_cast<double>(bias[k]) - static_cast<double>(base[k]));
     for (long long k = thread_index().x; k < hidden; k += kRowThreads)
       rest += static_cast<double>(terms[row * hidden + k]);
     const double sum = block_sum(step * field + rest);

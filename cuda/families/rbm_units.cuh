@@ -195,8 +195,8 @@ struct UnitFinish {
     for (int e = static_cast<int>(thread_index().x); e < rows * across; e += threads) {
       const long long row = m0 + e / across, column = n0 + e % across * 4;
       T z[4];
-      step.get(step.mean + row * step.count + column, static_cast<int>(step.count - column < 4 ? step.count - column : 4),
-               T(0), z);
+      step.get(step.mean + row * step.count + column,
+               static_cast<int>(step.count - column < 4 ? step.count - column : 4), T(0), z);
       step.template finish<kExact>(row, column, z);
     }
   }
