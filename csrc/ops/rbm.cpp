@@ -218,6 +218,7 @@ RbmAnnealResult rbm_anneal(const RbmOptions& options, const RbmKey& key, const s
              ArgumentError, op, ": expected rising or falling inverse temperatures in [0, 1], got ", betas[i],
              " at place ", i);
   check_key(op, key, static_cast<int64_t>(betas.size()));
+  DC_CHECK(!options.exact, ArgumentError, op, ": expected units without exact mode, which annealing does not have");
   DC_CHECK(options.hidden == RbmUnit::bernoulli, ArgumentError, op, ": expected Bernoulli hidden units");
   DC_CHECK(options.visible != RbmUnit::relu, ArgumentError, op, ": expected visible units other than relu");
   const RbmParameters p = checked(op, options, parameters0);

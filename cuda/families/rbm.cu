@@ -1,11 +1,12 @@
 // Restricted Boltzmann machines: kernels/rbm.h has formulas, layouts and random bits.
 // A half step is a product whose blocks finish the units of their tiles (rbm_units.cuh): bias, temperature, mean,
-// random words, sample, constraints; the sums never leave the chip. rbm_product.cuh says in which tiles, and when in
-// parts. A chain of k steps queues 2 k half steps from one call and allocates once, before the first; nothing waits for
-// the host. Both directions read w as it lies, nothing is packed. Softmax groups, free energies, weights of annealing
-// and statistics: rbm_rows.cuh. A step of annealing is a half step up, which makes the terms of the weights as well,
-// their sums, and a half step down with biases between those of the base and of the model. Bound: tensor cores where
-// tiles fill the device; small machines by latency, of two to four launches a step.
+// random words, sample, constraints. Sums of tensor cores are finished out of shared memory, those of multiply-adds out
+// of the cache. rbm_product.cuh says in which tiles, and when in parts. A chain of k steps queues 2 k half steps from
+// one call and allocates once, before the first; nothing waits for the host. Both directions read w as it lies, nothing
+// is packed. Softmax groups, free energies, weights of annealing and statistics: rbm_rows.cuh. A step of annealing is a
+// half step up, which makes the terms of the weights as well, their sums, and a half step down with biases between
+// those of the base and of the model.
+// Bound: tensor cores where tiles fill the device; small machines by latency, of two to four launches a step.
 #include <algorithm>
 #include <optional>
 
@@ -73,51 +74,53 @@ void queue_half_step(const char* op, Context& context, const RbmModel<T>& model,
 
 template <class T>
 void queue_half_step(const char* op, Context& context, const RbmModel<T>& model, const RbmHalfStep<T>& s,
-                     const RbmKey& key, bool binary, T* memory) {
+                     const RbmKey& key, const HalfProduct<T>& p, T* memory) {
   UnitStep<T> step = unit_step(s.up ? model.hidden : model.visible, s.up, s.clamp, key);
   step.beta = s.beta, step.mean = s.mean, step.sample = s.sample, step.fed = s.fed;
-  queue_half_step(op, context, model, s.up, {model, s.up, s.rows, s.x, binary}, step, memory);
+  queue_half_step(op, context, model, s.up, p, step, memory);
 }
 
 template <class T>
 void half_step(const RbmModel<T>& model, const RbmHalfStep<T>& s, const RbmKey& key, const T*, Context& context) {
   const char* op = "rbm_half_step";
   if (s.sample) refuse_recording(op, context);
-  const Parts<T> parts(op, context, {{model, s.up, s.rows, s.x, false}});
-  queue_half_step(op, context, model, s, key, false, parts.data());
+  const HalfProduct<T> p(model, s.up, s.rows, s.x, false, matmul_precision);
+  const Parts<T> parts(op, context, {p});
+  queue_half_step(op, context, model, s, key, p, parts.data());
 }
 
 template <class T>
 void gibbs(const RbmModel<T>& model, const RbmChains<T>& c, const RbmKey& key, const T*, Context& context) {
   const char* op = "rbm_gibbs";
   refuse_recording(op, context);
-  const bool binary_v = feeds_binary(model.visible, c.sample_visible, c.visible_clamp);
-  const bool binary_h = feeds_binary(model.hidden, c.sample_hidden, c.hidden_clamp);
-  bool binary_state = c.from_data && feeds_binary(model.hidden, c.sample_hidden, c.data_clamp);
-  const auto down = [&](bool binary) { return HalfProduct<T>(model, false, c.chains, c.h, binary); };
-  const Parts<T> parts(op, context,
-                       {{model, true, c.rows, c.data, false},
-                        down(binary_state),
-                        down(binary_h),
-                        {model, true, c.chains, c.v, binary_v}});
+  const Precision precision = matmul_precision;
+  const T* fed = c.v_fed ? c.v_fed : c.v;
+  // The first state of chains that go on may be anything.
+  const bool binary_state = c.from_data && feeds_binary(model.hidden, c.sample_hidden, c.data_clamp);
+  const HalfProduct<T> from_data(model, true, c.rows, c.data, false, precision);
+  const HalfProduct<T> first(model, false, c.chains, c.h, binary_state, precision);
+  const HalfProduct<T> down(model, false, c.chains, c.h, feeds_binary(model.hidden, c.sample_hidden, c.hidden_clamp),
+                            precision);
+  const HalfProduct<T> up(model, true, c.chains, fed, feeds_binary(model.visible, c.sample_visible, c.visible_clamp),
+                          precision);
+  const Parts<T> parts(op, context, {from_data, first, down, up});
   RbmKey now = key;
   if (c.rows > 0) {
     T* state = c.from_data && c.sample_hidden ? c.h : nullptr;
     T* copy = c.from_data && !c.sample_hidden ? c.h : nullptr;
     queue_half_step<T>(op, context, model, {c.rows, true, c.data, nullptr, c.data_clamp, c.data_mean, state, copy}, now,
-                       false, parts.data());
+                       from_data, parts.data());
   }
   for (int64_t i = 0; i < c.steps; ++i) {
     ++now.step;
     queue_half_step<T>(
         op, context, model,
         {c.chains, false, c.h, c.beta, c.visible_clamp, c.v_mean, c.sample_visible ? c.v : nullptr, c.v_fed}, now,
-        binary_state, parts.data());
-    queue_half_step<T>(op, context, model,
-                       {c.chains, true, c.v_fed ? c.v_fed : c.v, c.beta, c.hidden_clamp, c.h_mean,
-                        c.sample_hidden ? c.h : nullptr, nullptr},
-                       now, binary_v, parts.data());
-    binary_state = binary_h;
+        i == 0 ? first : down, parts.data());
+    queue_half_step<T>(
+        op, context, model,
+        {c.chains, true, fed, c.beta, c.hidden_clamp, c.h_mean, c.sample_hidden ? c.h : nullptr, nullptr}, now, up,
+        parts.data());
   }
 }
 
@@ -142,17 +145,19 @@ void anneal(const RbmModel<T>& model, const RbmAnnealing<T>& a, const RbmKey& ke
   refuse_recording(op, context);
   const int64_t hidden = model.hidden.count, visible = model.visible.count;
   const T* fed = a.v_fed ? a.v_fed : a.v;
-  const bool binary = is_binary(model.visible.unit);
   RbmModel<T> fast = model;
   fast.exact = false;
-  const HalfProduct<T> down(fast, false, a.chains, a.h, true);
-  const Parts<T> parts(op, context, {{fast, true, a.chains, fed, false}, {fast, true, a.chains, fed, binary}, down});
+  const Precision precision = matmul_precision;
+  const HalfProduct<T> first(fast, true, a.chains, fed, false, precision);
+  const HalfProduct<T> up(fast, true, a.chains, fed, is_binary(model.visible.unit), precision);
+  const HalfProduct<T> down(fast, false, a.chains, a.h, true, precision);
+  const Parts<T> parts(op, context, {first, up, down});
   RbmKey now = key;
   for (int64_t t = 0; t < a.count; ++t, ++now.step) {
     UnitStep<T> to_hidden = unit_step(model.hidden, true, RbmClamp<T>{}, now);
     to_hidden.mean = a.h_mean, to_hidden.sample = a.h, to_hidden.terms = a.terms;
     to_hidden.warm = static_cast<T>(a.beta[t]), to_hidden.cold = static_cast<T>(a.beta[t + 1]);
-    queue_half_step(op, context, model, true, {fast, true, a.chains, fed, binary && t > 0}, to_hidden, parts.data());
+    queue_half_step(op, context, model, true, t == 0 ? first : up, to_hidden, parts.data());
     run(op, context, add_weights<T>, dim3(blocks_for(a.chains, 1)), dim3(kRowThreads), 0, a.chains, visible, hidden,
         a.beta[t + 1] - a.beta[t], a.v, model.visible.bias, a.base, a.terms, a.log_weight);
     UnitStep<T> to_visible = unit_step(model.visible, false, RbmClamp<T>{}, now);

@@ -15,17 +15,19 @@ template <class T>
 struct HalfProduct {
   long long rows, units, inputs;
   const T* x;
-  MatrixOperand<T> w;  // `outer` are units
-  bool exact, binary;  // binary: x is 0 and 1
+  MatrixOperand<T> w;   // `outer` are units
+  bool exact, binary;   // binary: x is 0 and 1
+  Precision precision;  // of the whole call: another thread may set another one meanwhile
 
-  HalfProduct(const RbmModel<T>& model, bool up, long long rows_, const T* x_, bool binary_)
+  HalfProduct(const RbmModel<T>& model, bool up, long long rows_, const T* x_, bool binary_, Precision precision_)
       : rows(rows_),
         units(up ? model.hidden.count : model.visible.count),
         inputs(up ? model.visible.count : model.hidden.count),
         x(x_),
         w{model.w, units, up ? model.visible.count : 1, up ? 1 : model.visible.count, 0},
         exact(model.exact),
-        binary(binary_) {}
+        binary(binary_),
+        precision(precision_) {}
   MatrixOperand<T> left() const { return {x, rows, inputs, 1, 0}; }
 };
 
@@ -54,13 +56,12 @@ void with_kernel(const HalfProduct<T>& p, const With& with) {
     };
   };
   if constexpr (sizeof(T) == sizeof(float)) {
-    const Precision precision = matmul_precision;
-    if (!p.exact && mma_pays(precision, p.rows, p.units, p.inputs, 1)) {
+    if (!p.exact && mma_pays(p.precision, p.rows, p.units, p.inputs, 1)) {
       const auto mma_of = [&]<Precision kPrecision, bool kBinary>(Mma<kPrecision, kBinary> kind) {
         with_mma_tile<kPrecision>(p.rows, p.units, p.inputs, 1, of(kind));
       };
-      if (precision == Precision::tf32) return mma_of(Mma<Precision::tf32, false>());
-      if (precision == Precision::high)
+      if (p.precision == Precision::tf32) return mma_of(Mma<Precision::tf32, false>());
+      if (p.precision == Precision::high)
         return p.binary ? mma_of(Mma<Precision::high, true>()) : mma_of(Mma<Precision::high, false>());
       return p.binary ? mma_of(Mma<Precision::accurate, true>()) : mma_of(Mma<Precision::accurate, false>());
     }

@@ -103,7 +103,7 @@ def find_nvdisasm() -> str | None:
     return None
 
 
-@pytest.mark.parametrize("family", ["matmul", "conv"])
+@pytest.mark.parametrize("family", ["matmul", "conv", "rbm"])
 def test_machine_code_of_tensor_core_kernels(family: str, tmp_path: Path) -> None:
     """Tensor cores, asynchronous copies and matrix loads are in the machine code; local memory is in no kernel."""
     nvdisasm = find_nvdisasm()

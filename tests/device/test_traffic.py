@@ -77,6 +77,10 @@ CASES: dict[str, Callable[[], Any]] = {
     "gradient of resize": lambda: with_gradient(lambda x: ops.resize(x, (16, 16)), tensor(2, 8, 8, 32)),
     "mixup": lambda: ops.mixup(tensor(8, 1024), tensor(8), labels(8, 8)),
     "resize": lambda: ops.resize(tensor(2, 8, 8, 32), (16, 16)),
+    "chains": lambda: ops.rbm_gibbs(
+        tensor(128, 256), tensor(256), tensor(128), key=(1, 2, 3), steps=1, data=tensor(64, 256)
+    ),
+    "statistics of chains": lambda: ops.rbm_statistics(*(tensor(64, n) for n in (256, 128, 256, 128))),
 }
 
 # (case, file, memory): reason why its traffic may exceed the ideal.

@@ -172,7 +172,7 @@ def _anneal(rbm: RBM, v: Tensor, base: Tensor, betas: Array, progress: Callable[
         part = betas[i : i + size + 1]
         with no_grad():
             v, weights = ops.rbm_anneal(v, *parameters, base, weights, part.tolist(), key=rbm.take_steps(len(part)),
-                                        units=rbm.units, variance=rbm.variance)  # fmt: skip
+                                        units=rbm.units._replace(exact=False), variance=rbm.variance)  # fmt: skip
         if progress is not None:
             progress(len(part) - 1)
     return _float64(weights)

@@ -104,6 +104,24 @@ def _step_case(
     )  # fmt: skip
 
 
+def _choice_case(rows: int, visible: int, hidden: int, choice: int) -> Case:
+    def run(h: Any, w: Any, b: Any, c: Any) -> Any:
+        return ops.rbm_half_step(h, w, b, c, up=False, key=(SEED, LAYER, STEP), units=Units(choice=choice))
+
+    def reference(h: Any, w: Any, b: Any, c: Any) -> Any:
+        mean, sample = half_step(h, w, b, 2 * STEP)
+        free = visible - choice
+        e = np.exp((h @ w + b)[:, free:])
+        p = e / e.sum(1, keepdims=True)
+        u = uniforms(2 * STEP, rows, visible)[:, free, None]
+        chosen = np.minimum((u >= np.cumsum(p, 1)).sum(1), choice - 1)
+        return np.concatenate([mean[:, :free], p], 1), np.concatenate([sample[:, :free], np.eye(choice)[chosen]], 1)
+
+    return Case(f"rbm_half_step/{rows}x{visible}x{hidden} choice of {choice}", run, reference,
+                lambda rng: (_binary(rng, rows, hidden), *_machine(rng, visible, hidden)), gradient=(), factor=64,
+                reason="sums of 0.4 x normal weights before an exponential")  # fmt: skip
+
+
 def _chain_case(rows: int, visible: int, hidden: int, steps: int, held: bool) -> Case:
     def run(x: Any, w: Any, b: Any, c: Any, keep: Any, where: Any, value: Any) -> Any:
         r = ops.rbm_gibbs(w, b, c, key=(SEED, LAYER, STEP), steps=steps, data=x,
@@ -202,6 +220,8 @@ CASES = [
       for up in (True, False)],
     *[_step_case(11, 19, 36, True, kind, 6 if kind == "softmax" else 1, cold=True)
       for kind in ("bernoulli", "softmax", "gaussian", "relu")],
+    _choice_case(11, 23, 9, 5),
+    _choice_case(6, 12, 7, 4),
     *[_chain_case(rows, v, h, steps, held) for rows, v, h, steps, held in
       ((1, 1, 1, 1, False), (7, 9, 5, 2, False), (20, 33, 17, 3, True), (5, 4, 6, 0, False))],
     Case("rbm_statistics/9 and 4", lambda *a: ops.rbm_statistics(*a), _statistics,
