@@ -21,6 +21,7 @@ _LAZY_NAMES = {
     "Autoencoder": "estimators",
     "CapturedStep": "graph",
     "HammingIndex": "estimators",
+    "DBM": "estimators",
     "DBN": "estimators",
     "DBNClassifier": "estimators",
     "DBNRegressor": "estimators",
@@ -30,6 +31,7 @@ _LAZY_NAMES = {
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
     "RBM": "estimators",
+    "RBMClassifier": "estimators",
     "Trainer": "train",
 }
 

@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deepcore.estimators import DBN, RBM, Autoencoder, DBNClassifier, ImageClassifier, MLPClassifier, MLPRegressor
+from deepcore.estimators import (
+    DBN,
+    RBM,
+    Autoencoder,
+    DBNClassifier,
+    ImageClassifier,
+    MLPClassifier,
+    MLPRegressor,
+    RBMClassifier,
+)
 
 sklearn = pytest.importorskip("sklearn")
 from sklearn.base import clone  # noqa: E402
@@ -38,6 +47,7 @@ ESTIMATORS = [
         learning_rate=0.01,
         random_state=0,
     ),
+    RBMClassifier(16, epochs=30, batch_size=16, learning_rate=0.01, random_state=0),
     RBM(8, visible_units="gaussian", learning_rate=1e-4, n_iter=2, random_state=0),
 ]
 

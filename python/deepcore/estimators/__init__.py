@@ -2,6 +2,7 @@
 
 from deepcore.estimators.autoencoder import Autoencoder
 from deepcore.estimators.cnn import ImageClassifier
+from deepcore.estimators.dbm import DBM
 from deepcore.estimators.dbn import DBN
 from deepcore.estimators.dbn_supervised import DBNClassifier, DBNRegressor
 from deepcore.estimators.faceconvert import Converted, FaceConverter
@@ -9,8 +10,9 @@ from deepcore.estimators.faceswap import FaceSwap
 from deepcore.estimators.hashing import HammingIndex
 from deepcore.estimators.mlp import MLPClassifier, MLPRegressor
 from deepcore.estimators.rbm import RBM
+from deepcore.estimators.rbm_classifier import RBMClassifier
 
 __all__ = [
-    "DBN", "RBM", "Autoencoder", "Converted", "DBNClassifier", "DBNRegressor", "FaceConverter", "FaceSwap",
-    "HammingIndex", "ImageClassifier", "MLPClassifier", "MLPRegressor",
+    "DBM", "DBN", "RBM", "Autoencoder", "Converted", "DBNClassifier", "DBNRegressor", "FaceConverter", "FaceSwap",
+    "HammingIndex", "ImageClassifier", "MLPClassifier", "MLPRegressor", "RBMClassifier",
 ]  # fmt: skip

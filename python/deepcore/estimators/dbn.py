@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from deepcore import nn, train
-from deepcore.autograd import no_grad
 from deepcore.data import ArrayDataset, DataLoader
 from deepcore.device import resolve_device
 from deepcore.errors import ArgumentError
 from deepcore.estimators.base import Estimator, check_labels, check_lengths, check_matrix, encode
+from deepcore.estimators.mapping import mapped
 from deepcore.estimators.rbm import RBM
 from deepcore.models import DeepBeliefNet
 from deepcore.nn import partition
@@ -176,21 +176,10 @@ class DBN(Estimator):
         self.history_ += [{"layer": "updown", **record} for record in trainer.history]
 
     # ---- what was learnt ----
-    def _mapped(self, x: Array, function: Any, batch: int = 500) -> Array:
-        n = len(x)
-        if n < 16:  # products with few rows sum in another order: a sample's result is the same in any company
-            x = np.concatenate([x, np.zeros((16 - n, x.shape[1]), np.float32)])
-        device = self.model_.device
-        with no_grad():
-            parts = [np.asarray(function(as_tensor(np.ascontiguousarray(x[i : i + batch])).to(device)).numpy())
-                     for i in range(0, len(x), batch)]  # fmt: skip
-        result: Array = np.concatenate(parts)
-        return result[:n]
-
     def transform(self, X: Any) -> Array:
         """Means of the top hidden units given X (n, features) -> (n, layers[-1])."""
         self._check_fitted()
-        return self._mapped(check_matrix(X, self, fitting=False), self.model_.forward)
+        return mapped(self.model_.forward, check_matrix(X, self, fitting=False), self.model_.device)
 
     def fit_transform(self, X: Any, y: Any = None) -> Array:
         """`fit`, then `transform`."""
@@ -202,12 +191,12 @@ class DBN(Estimator):
         h = np.ascontiguousarray(H, dtype=np.float32)
         if h.ndim != 2 or h.shape[1] != self.layers[-1]:
             raise ArgumentError(f"DBN.inverse_transform: expected (n, {self.layers[-1]}), got {h.shape}")
-        return self._mapped(h, self.model_.backward)
+        return mapped(self.model_.backward, h, self.model_.device)
 
     def reconstruct(self, X: Any) -> Array:
         """Means of the visible units after a way up and down: (n, features)."""
         self._check_fitted()
-        return self._mapped(check_matrix(X, self, fitting=False), self.model_.reconstruct)
+        return mapped(self.model_.reconstruct, check_matrix(X, self, fitting=False), self.model_.device)
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:
         """Names of the outputs of `transform`: dbn0, dbn1, ..."""

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from deepcore import nn, optim, train
-from deepcore.autograd import no_grad
 from deepcore.data import ArrayDataset, DataLoader
 from deepcore.device import resolve_device
 from deepcore.errors import ArgumentError
 from deepcore.estimators.base import Estimator, check_matrix
+from deepcore.estimators.mapping import mapped
 from deepcore.estimators.monitor import Monitor, Settled, pseudo_log_likelihood
 from deepcore.estimators.sparse import SparseRows, check_rows, is_sparse
 from deepcore.estimators.supervised import make_schedule
@@ -324,21 +324,10 @@ class RBM(Estimator):
         rows, _ = self._rows(x, fitting=False)
         return rows[np.arange(len(rows))][0] if isinstance(rows, SparseRows) else rows
 
-    def _mapped(self, x: Array, function: Any, batch: int = 500) -> Array:
-        n = len(x)
-        if n < 16:  # products with few rows sum in another order: a sample's result is the same in any company
-            x = np.concatenate([x, np.zeros((16 - n, x.shape[1]), np.float32)])
-        device = self.model_.device
-        with no_grad():
-            parts = [np.asarray(function(as_tensor(np.ascontiguousarray(x[i : i + batch])).to(device)).numpy())
-                     for i in range(0, len(x), batch)]  # fmt: skip
-        result: Array = np.concatenate(parts)
-        return result[:n]
-
     def transform(self, X: Any) -> Array:
         """Means of the hidden units given X (n, features) -> (n, n_components)."""
         self._check_fitted()
-        return self._mapped(self._dense(X), self.model_.forward)
+        return mapped(self.model_.forward, self._dense(X), self.model_.device)
 
     def fit_transform(self, X: Any, y: Any = None) -> Array:
         """`fit`, then `transform`."""
@@ -350,12 +339,12 @@ class RBM(Estimator):
         h = np.ascontiguousarray(H, dtype=np.float32)
         if h.ndim != 2 or h.shape[1] != self.n_components:
             raise ArgumentError(f"RBM.inverse_transform: expected (n, {self.n_components}), got {h.shape}")
-        return self._mapped(h, self.model_.backward)
+        return mapped(self.model_.backward, h, self.model_.device)
 
     def reconstruct(self, X: Any) -> Array:
         """Means of the visible units given the means of the hidden units given X: (n, features)."""
         self._check_fitted()
-        return self._mapped(self._dense(X), self.model_.reconstruct)
+        return mapped(self.model_.reconstruct, self._dense(X), self.model_.device)
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:
         """Names of the outputs of `transform`: rbm0, rbm1, ..."""

@@ -155,6 +155,23 @@ class RBM(Module):
         """F(v) = -log of the unnormalised p(v): (rows, visible) -> (rows). Differentiable to any order."""
         return ops.rbm_free_energy(v, *self._parameters_of_side(), units=self.units, variance=self.variance)
 
+    def class_scores(self, x: Tensor) -> Tensor:
+        """log p(x, y) + log Z for each choice y of the last `visible_choice` units: (rows, others) -> (rows, choice).
+
+        x is the visible units before them. Softmax of the scores is p(y | x) (Larochelle and Bengio, 2008).
+        Differentiable.
+        """
+        classes = self.units.choice
+        others = self.weight.shape[1] - classes
+        if not classes or self.units.hidden != "bernoulli":
+            raise ArgumentError("RBM.class_scores: expected a machine with a choice and Bernoulli hidden units")
+        if x.ndim != 2 or x.shape[1] != others:
+            raise ShapeError(f"RBM.class_scores: expected (rows, {others}), got {x.shape}")
+        z = ops.linear(x, self.weight[:, :others], self.hidden_bias)
+        joint = ops.expand_dims(z, 1) + ops.expand_dims(ops.transpose(self.weight[:, others:]), 0)
+        field = ops.matmul(x, ops.reshape(self.visible_bias[:others], -1, 1))
+        return ops.sum(ops.softplus(joint), 2) + self.visible_bias[others:] + field
+
     def linear(self) -> Linear:
         """A dense layer from visible to hidden units that shares the machine's parameters."""
         kind = self.units.hidden
