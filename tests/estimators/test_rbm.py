@@ -60,6 +60,10 @@ def test_likelihood_is_normalised_and_agrees_with_every_estimate() -> None:
     exact = model.partition_.log_z
     annealed = model.log_partition("ais", chains=200, count=500)
     assert abs(annealed.log_z - exact) < 0.05 and annealed.low <= exact <= annealed.high
+    fixed = partition.annealed_log_partition(model.model_, chains=200, count=500, schedule="fixed")
+    assert abs(fixed.log_z - exact) < 0.1
+    with pytest.raises(ArgumentError, match="schedule 'adapted' or 'fixed'"):
+        partition.annealed_log_partition(model.model_, schedule="magic")
     reverse = model.log_partition("reverse", chains=200, count=500)
     assert abs(reverse.log_z - exact) < 0.1
     assert model.score(PICTURES) < 0 and model.score(PICTURES) == pytest.approx(model.score_samples(PICTURES).mean())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -164,6 +165,44 @@ def _check_annealed(rbm: RBM, what: str) -> None:
                             f"{rbm.units.visible}")  # fmt: skip
 
 
+def _base_sample(rbm: RBM, base: Tensor, n: int) -> Tensor:
+    """n samples of the independent units with biases `base`."""
+    hidden = zeros((n, rbm.weight.shape[0]), rbm.weight.dtype).to(rbm.device)
+    with no_grad():
+        _, v = ops.rbm_half_step(hidden, rbm.weight, base, rbm.hidden_bias, up=False, key=rbm.take_steps(1),
+                                 units=rbm.units, variance=rbm.variance)  # fmt: skip
+    assert v is not None
+    return v
+
+
+_PILOT_CHAINS, _PILOT_PIECES, _PILOT_STEPS = 100, 100, 10
+
+
+def adapted_temperatures(rbm: RBM, base: Tensor, count: int) -> Array:
+    """`count` inverse temperatures from 0 to 1, as dense as the log-weights of a short pilot run vary there.
+
+    Density is the variance over chains of d log p*(v) / d beta, in a hundred pieces: where the distribution changes
+    quickest the annealing goes slowest.
+    """
+    if count < 2:
+        raise ArgumentError(f"adapted_temperatures: expected at least 2, got {count}")
+    edges = np.linspace(0, 1, _PILOT_PIECES + 1)
+    parameters = (rbm.weight, rbm.visible_bias, rbm.hidden_bias)
+    v = _base_sample(rbm, base, _PILOT_CHAINS)
+    spread = []
+    for low, high in pairwise(edges):
+        part = np.linspace(low, high, _PILOT_STEPS + 1)
+        with no_grad():
+            v, w = ops.rbm_anneal(v, *parameters, base, zeros(_PILOT_CHAINS, "float64").to(rbm.device), part.tolist(),
+                                  key=rbm.take_steps(len(part)), units=rbm.units._replace(exact=False),
+                                  variance=rbm.variance)  # fmt: skip
+        spread.append(float(_float64(w).var()) / (high - low) ** 2)
+    density = np.array(spread) + 0.05 * max(float(np.mean(spread)), 1e-12)  # no piece is skipped
+    reached = np.concatenate([[0], np.cumsum(density)])
+    result: Array = np.interp(np.linspace(0, 1, count), reached / reached[-1], edges)
+    return result
+
+
 def _anneal(rbm: RBM, v: Tensor, base: Tensor, betas: Array, progress: Callable[[int], None] | None) -> Array:
     weights = zeros(v.shape[0], "float64").to(rbm.device)
     parameters = (rbm.weight, rbm.visible_bias, rbm.hidden_bias)
@@ -179,24 +218,23 @@ def _anneal(rbm: RBM, v: Tensor, base: Tensor, betas: Array, progress: Callable[
 
 
 def annealed_log_partition(
-    rbm: RBM, *, chains: int = 100, count: int = 10000, data: Array | None = None,
+    rbm: RBM, *, chains: int = 100, count: int = 10000, schedule: str = "adapted", data: Array | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Partition:  # fmt: skip
     """log Z by annealed importance sampling (Neal, 2001; Salakhutdinov and Murray, 2008).
 
-    chains: independent runs. count: inverse temperatures. data (n, visible): the means of the independent units that
+    chains: independent runs. count: inverse temperatures. schedule: where they lie: 'adapted' to a pilot run of a
+    thousand temperatures (`adapted_temperatures`), or 'fixed' (`temperatures`). data (n, visible): the means of the independent units that
     annealing starts from; the machine's own biases without it. progress(temperatures) is called as it goes on.
     """
     _check_annealed(rbm, "annealed_log_partition")
     if chains < 2:
         raise ArgumentError(f"annealed_log_partition: expected chains >= 2, got {chains}")
+    if schedule not in ("adapted", "fixed"):
+        raise ArgumentError(f"annealed_log_partition: expected schedule 'adapted' or 'fixed', got {schedule!r}")
     base, log_base = _base(rbm, data)
-    hidden = zeros((chains, rbm.weight.shape[0]), rbm.weight.dtype).to(rbm.device)
-    with no_grad():
-        _, v = ops.rbm_half_step(hidden, rbm.weight, base, rbm.hidden_bias, up=False, key=rbm.take_steps(1),
-                                 units=rbm.units, variance=rbm.variance)  # fmt: skip
-    assert v is not None
-    log_w = _anneal(rbm, v, base, temperatures(count), progress)
+    betas = temperatures(count) if schedule == "fixed" else adapted_temperatures(rbm, base, count)
+    log_w = _anneal(rbm, _base_sample(rbm, base, chains), base, betas, progress)
     mean = float(_log_sum(log_w)) - math.log(chains)
     relative = float(np.exp(log_w - mean).std(ddof=1)) / math.sqrt(chains)  # of the mean weight
     low = math.log1p(-3 * relative) if 3 * relative < 1 else -math.inf
