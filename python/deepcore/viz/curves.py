@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 History = Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any]]
 Curve = NDArray[np.float64]
 
-_VALIDATION = "val_"
+VALIDATION = "val_"
 _RATES = ("lr", "learning_rate")
 _HIDDEN = ("epoch", "step", "time", "seconds")
 
@@ -66,6 +66,8 @@ def histogram(values: ArrayLike | Mapping[str, ArrayLike], bins: int = 40, title
 
 def histograms(values: Mapping[str, ArrayLike], bins: int = 40, columns: int = 3) -> Figure:
     """How often the values of each named array occur: one panel each, with bins of its own."""
+    from matplotlib.ticker import MaxNLocator
+
     arrays = _counted("histograms", values, bins)
     if not arrays or columns < 1:
         raise ArgumentError(f"histograms: expected arrays and columns >= 1, got {len(arrays)} arrays, {columns}")
@@ -76,6 +78,7 @@ def histograms(values: Mapping[str, ArrayLike], bins: int = 40, columns: int = 3
         axes = figure.add_subplot(rows, columns, i + 1)
         style_axes(axes, name, "", "count" if i % columns == 0 else "")
         axes.ticklabel_format(scilimits=(-3, 5))
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         _draw_counts(axes, array, np.histogram_bin_edges(array, bins), PALETTE[0])
     return figure
 
@@ -104,7 +107,7 @@ def _draw_group(axes: Axes, name: str, curves: Mapping[str, Curve], epochs: Curv
     if max(map(len, curves.values())) == 1:
         axes.margins(x=10.0)  # one epoch: keep the axis from showing parts of epochs
     for label, values in sorted(curves.items()):
-        validation = label.startswith(_VALIDATION)
+        validation = label.startswith(VALIDATION)
         at = epochs if epochs is not None and len(epochs) == len(values) else np.arange(1.0, len(values) + 1)
         axes.plot(
             at,
@@ -143,7 +146,7 @@ def _groups(history: History) -> tuple[dict[str, dict[str, Curve]], Curve | None
     groups: dict[str, dict[str, Curve]] = {}
     for name, values in curves.items():
         if name not in _HIDDEN:
-            groups.setdefault(name.removeprefix(_VALIDATION), {})[name] = values
+            groups.setdefault(name.removeprefix(VALIDATION), {})[name] = values
     if not groups:
         raise DataError(f"learning_curves: expected at least one curve, got {sorted(curves)}")
     names = sorted(groups, key=lambda name: (name in _RATES, name != "loss"))
