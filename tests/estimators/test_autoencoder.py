@@ -12,9 +12,9 @@ import pytest
 import deepcore as dc
 from deepcore.data import Corruption, load_digits
 from deepcore.errors import ArgumentError, CheckpointError, DataError, NotFittedError, ShapeError
-from deepcore.estimators import Autoencoder, MLPClassifier
+from deepcore.estimators import DBN, Autoencoder, MLPClassifier
 
-X, _, XT, YT = load_digits()
+X, Y, XT, YT = load_digits()
 X, XT = X / np.float32(16), XT / np.float32(16)
 FLAT, FLAT_T = X.reshape(len(X), -1), XT.reshape(len(XT), -1)
 VARIANCE = float(((FLAT_T - FLAT.mean(0)) ** 2).sum(1).mean())
@@ -213,6 +213,38 @@ def test_unrolled_layers(tied: bool) -> None:
         Autoencoder.from_layers([layers[0], layers[0]])
     with pytest.raises(ArgumentError, match="goes without channels"):
         Autoencoder.from_layers(layers, channels=(4,))
+
+
+def test_unrolled_belief_net() -> None:
+    dbn = DBN((40, 20), n_iter=15, learning_rate=0.1, batch_size=20, random_state=0).fit(FLAT, Y)
+    model = Autoencoder.from_dbn(dbn, code_activation="sigmoid", random_state=0)
+    h = dbn.rbms_[0].transform(FLAT_T)
+    top = dbn.unroll()[1]
+    code = 1 / (1 + np.exp(-(h @ top[0].T + top[1])))
+    np.testing.assert_allclose(model.transform(FLAT_T), code, atol=1e-4)
+    np.testing.assert_allclose(model.reconstruct(FLAT_T), dbn.inverse_transform(code), atol=1e-4)
+    linear = Autoencoder.from_dbn(dbn, random_state=0)
+    before = linear.score(FLAT_T)
+    assert linear.fine_tune(FLAT, "lbfgs", iterations=15).score(FLAT_T) > before + 0.5
+
+
+def test_unrolled_units() -> None:
+    z = (FLAT - FLAT.mean(0)) / (FLAT.std(0) + 0.1)
+    options: dict[str, Any] = {"n_iter": 1, "learning_rate": 0.001, "random_state": 0}
+    gaussian = DBN((9, 4), visible_units="gaussian", settings=({}, {"hidden_units": "gaussian"}), **options).fit(z)
+    model = Autoencoder.from_dbn(gaussian)
+    np.testing.assert_allclose(model.transform(z[:50]), gaussian.transform(z[:50]), atol=1e-4)
+    np.testing.assert_allclose(model.reconstruct(z[:50]), gaussian.reconstruct(z[:50]), atol=1e-4)
+    relu = DBN((9, 4), settings=({"hidden_units": "relu"}, {"visible_units": "relu"}), **options).fit(FLAT)
+    model = Autoencoder.from_dbn(relu, code_activation="sigmoid")
+    np.testing.assert_allclose(model.reconstruct(FLAT[:50]), relu.reconstruct(FLAT[:50]), atol=1e-4)
+    mixed = DBN((9, 4), settings=({}, {"visible_units": "gaussian"}), **options).fit(FLAT)
+    with pytest.raises(ArgumentError, match="hidden layers of Bernoulli or of relu"):
+        Autoencoder.from_dbn(mixed)
+    with pytest.raises(ArgumentError, match="variance 1"):
+        Autoencoder.from_dbn(DBN((4,), visible_units="gaussian", variance=2.0, **options).fit(z))
+    with pytest.raises(NotFittedError):
+        Autoencoder.from_dbn(DBN((4,)))
 
 
 def test_partial_fit_learns() -> None:

@@ -283,3 +283,29 @@ def test_weights_are_those_of_a_dense_layer() -> None:
     assert layer.weight is rbm.weight and layer.bias is rbm.hidden_bias
     x = dc.tensor(np.random.default_rng(0).random((3, 6)).astype(np.float32))
     np.testing.assert_array_equal(layer(x).numpy(), rbm.forward(x).numpy())
+
+
+def test_updates_are_what_the_last_epoch_changed(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"learning_rate": 0.1, "momentum": 0.5, "keep_updates": True, "random_state": 0}
+    two, three = (RBM(6, n_iter=n, **options).fit(DATA) for n in (2, 3))
+    assert set(three.updates_) == {"weight", "visible_bias", "hidden_bias"}
+    assert np.allclose(three.updates_["weight"], three.components_ - two.components_, atol=1e-6)
+    assert np.allclose(three.updates_["hidden_bias"], three.intercept_hidden_ - two.intercept_hidden_, atol=1e-6)
+    RBM(6, n_iter=2, **options).fit(DATA, checkpoint=tmp_path / "c")
+    resumed = RBM(6, n_iter=3, **options).fit(DATA, checkpoint=tmp_path / "c", resume=True)
+    three.save(tmp_path / "m")
+    for other in (resumed, RBM.load(tmp_path / "m"), pickle.loads(pickle.dumps(three))):
+        assert all((other.updates_[name] == a).all() for name, a in three.updates_.items())
+    before = three.partial_fit(DATA).components_
+    assert np.allclose(three.partial_fit(DATA).components_ - before, three.updates_["weight"], atol=1e-6)
+    assert not hasattr(RBM(6, n_iter=1, random_state=0).fit(DATA), "updates_")
+
+
+def test_an_unpickled_machine_trains_further() -> None:
+    model = RBM(6, n_iter=1, max_norm=3.0, random_state=0).fit(DATA)
+    again = pickle.loads(pickle.dumps(model))
+    before = again.components_
+    assert again.model_.weight.max_norm == 3.0 and (before == model.components_).all()
+    del model.trainer_  # pickling leaves it behind: both start with fresh chains
+    assert (again.partial_fit(DATA).components_ == model.partial_fit(DATA).components_).all()
+    assert (again.components_ != before).any()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from typing import Any
+
 import numpy as np
 import pytest
 
 import deepcore as dc
-from deepcore import nn, ops
+from deepcore import nn, ops, optim
 from deepcore.errors import ArgumentError, CheckpointError, ShapeError
 
 
@@ -170,3 +174,31 @@ def test_packed_weights_are_kept_and_follow_changes(isa: str, monkeypatch: pytes
         changed = layer(x).numpy()
         assert len(packs) == 2
         np.testing.assert_array_equal(changed, ops.linear(x, layer.weight, layer.bias, "tanh").numpy())
+
+
+@pytest.mark.parametrize(
+    "duplicate", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))], ids=["copy", "pickle"]
+)
+def test_copies_and_pickles_train_further(duplicate: Any) -> None:
+    net = nn.Sequential(nn.Linear(3, 4, seed=0), nn.Activation("identity"), nn.Linear(4, 2, seed=1))
+    net[0].weight.max_norm = 1.5
+    net[2].bias.requires_grad = False
+    twin = duplicate(net)
+    assert all(isinstance(p, nn.Parameter) for p in twin.parameters()) and len(twin.parameters()) == 4
+    assert [p.requires_grad for p in twin.parameters()] == [True, True, True, False]
+    assert [p.max_norm for p in twin.parameters()] == [1.5, None, None, None]
+    x = dc.tensor(np.ones((5, 3), np.float32))
+    assert (twin(x).numpy() == net(x).numpy()).all()
+    rule = optim.SGD(twin.parameters(), 0.1)
+    ops.sum(ops.square(twin(x))).backward()
+    rule.step()
+    assert (twin[0].weight.numpy() != net[0].weight.numpy()).any() and twin[0].weight is twin.parameters()[0]
+    assert (twin[2].bias.numpy() == net[2].bias.numpy()).all()
+
+
+def test_shallow_copies_of_parameters_share_values() -> None:
+    weight = nn.Linear(2, 2, seed=0).weight
+    weight.max_norm, weight.requires_grad = 2.0, False
+    twin = copy.copy(weight)
+    assert isinstance(twin, nn.Parameter) and twin.max_norm == 2.0 and not twin.requires_grad
+    assert twin.array.pointer == weight.array.pointer

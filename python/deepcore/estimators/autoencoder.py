@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +16,12 @@ from deepcore.device import resolve_device
 from deepcore.errors import ArgumentError, DataError, ShapeError
 from deepcore.estimators.base import check_matrix
 from deepcore.estimators.coding import Coding
-from deepcore.estimators.fine_tuning import layerwise, line_searches, unrolled
+from deepcore.estimators.fine_tuning import activations, layerwise, line_searches, unrolled
 from deepcore.models import AutoencoderNet, conv_autoencoder, dense_autoencoder
 from deepcore.optim import Adam, OneCycle, Optimizer
+
+if TYPE_CHECKING:
+    from deepcore.estimators.dbn import DBN
 
 Array = npt.NDArray[Any]
 Weights = Sequence[tuple[Array, Array, Array]]
@@ -360,6 +363,28 @@ class Autoencoder(Coding):
         model.model_.eval()
         model.history_, model.pretrain_history_, model.n_iter_ = [], [], 0
         return model
+
+    @classmethod
+    def from_dbn(cls, dbn: DBN, **options: Any) -> Autoencoder:
+        """An autoencoder unrolled from a fitted `DBN`: `fine_tune` it next (Hinton and Salakhutdinov, "Reducing the
+        dimensionality of data with neural networks", 2006, who give the top machine Gaussian hidden units).
+
+        It is the net's way up and down with means, but for a code that is linear unless `code_activation` says else.
+        Labels are left out; after wake-sleep the weights up are taken for both ways.
+
+        Args:
+            dbn: Bernoulli or rectified hidden units throughout, any at the top; Gaussian inputs of variance 1 give
+                linear outputs.
+            options: of `from_layers`.
+
+        Raises:
+            ArgumentError: other units.
+        """
+        weights = dbn.unroll()
+        options = {**activations([machine.units for machine in dbn.model_.machines]), **options}
+        if any(m.variance is not None and (m.variance.numpy() != 1).any() for m in dbn.model_.machines):
+            raise ArgumentError("Autoencoder.from_dbn: expected Gaussian visible units of variance 1")
+        return cls.from_layers(weights, **options)
 
     def report(self, path: str | os.PathLike[str], X: Any, y: Any = None, *, title: str | None = None) -> None:
         """Write one self-contained HTML file about this autoencoder on test samples: learning curves, reconstructions,

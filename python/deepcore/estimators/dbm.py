@@ -14,10 +14,10 @@ from deepcore.data import ArrayDataset, DataLoader
 from deepcore.device import resolve_device
 from deepcore.errors import ArgumentError
 from deepcore.estimators.base import Estimator, check_matrix
-from deepcore.estimators.mapping import mapped
 from deepcore.estimators.rbm import RBM
 from deepcore.estimators.supervised import make_schedule
 from deepcore.models import DeepBoltzmann
+from deepcore.nn.mapping import mapped
 from deepcore.tensor import as_tensor
 
 Array = npt.NDArray[Any]

@@ -15,10 +15,10 @@ from deepcore.data import ArrayDataset, DataLoader
 from deepcore.device import resolve_device
 from deepcore.errors import ArgumentError
 from deepcore.estimators.base import Estimator, check_labels, check_lengths, check_matrix, encode
-from deepcore.estimators.mapping import mapped
 from deepcore.estimators.rbm import RBM
 from deepcore.models import DeepBeliefNet
 from deepcore.nn import partition
+from deepcore.nn.mapping import mapped
 from deepcore.optim import SGD, LinearDecay
 from deepcore.tensor import as_tensor
 
@@ -38,7 +38,7 @@ class DBN(Estimator):
         binarize: draw the data of each layer anew from its means at each step.
         fine_tune: None, or 'updown': the wake-sleep algorithm with weights up and down of their own.
         fine_tune_iter, fine_tune_rate: epochs and learning rate of that.
-        random_state, verbose, device: as in `RBM`.
+        keep_updates, random_state, verbose, device: as in `RBM`.
 
     Attributes:
         rbms_: the fitted `RBM` of each layer, whose modules are those of `model_` (`deepcore.models.DeepBeliefNet`).
@@ -58,7 +58,7 @@ class DBN(Estimator):
         learning_rate: float = 0.1, momentum: Any = ((0, 0.5), (3, 0.9)), weight_decay: float = 2e-4,
         schedule: Any = None, batch_size: int = 100, n_iter: int = 10, binarize: bool = False,
         fine_tune: str | None = None, fine_tune_iter: int = 10, fine_tune_rate: float = 0.01,
-        random_state: int | None = None, verbose: bool | int = False, device: str = "auto",
+        keep_updates: bool = False, random_state: int | None = None, verbose: bool | int = False, device: str = "auto",
     ) -> None:  # fmt: skip
         self.layers = layers
         self.settings = settings
@@ -76,6 +76,7 @@ class DBN(Estimator):
         self.fine_tune = fine_tune
         self.fine_tune_iter = fine_tune_iter
         self.fine_tune_rate = fine_tune_rate
+        self.keep_updates = keep_updates
         self.random_state = random_state
         self.verbose = verbose
         self.device = device
@@ -105,7 +106,7 @@ class DBN(Estimator):
         options: dict[str, Any] = {
             "algorithm": self.algorithm, "k": self.k, "learning_rate": self.learning_rate, "momentum": self.momentum,
             "weight_decay": self.weight_decay, "schedule": self.schedule, "batch_size": self.batch_size,
-            "n_iter": self.n_iter, "binarize": self.binarize,
+            "n_iter": self.n_iter, "binarize": self.binarize, "keep_updates": self.keep_updates,
         }  # fmt: skip
         if layer == 0:
             options.update(visible_units=self.visible_units, variance=self.variance)
@@ -242,12 +243,27 @@ class DBN(Estimator):
         self._check_fitted()
         return self.model_.unroll()
 
+    def report(
+        self, path: PathLike, X: Any, y: Any = None, *, shape: tuple[int, ...] | None = None, title: str | None = None
+    ) -> None:
+        """Write one self-contained HTML file about this net on samples X (n, features): dreams of each label,
+        reconstructions, and of every layer learning curves, filters, chains, histograms and activity; the map of codes
+        (coloured by y). Needs the viz extra.
+
+        shape: of a picture, (h, w) or (h, w, 3); None: a square where features make one; (): no pictures.
+        """
+        from deepcore.viz.boltzmann import dbn_report
+
+        self._check_fitted()
+        dbn_report(self, path, X, y, shape=shape, title=title)
+
     # ---- files ----
     def _fitted_meta(self) -> tuple[dict[str, Any], dict[str, Array]]:
         extra: dict[str, Any] = {"n_features": self.n_features_in_}
         if hasattr(self, "classes_"):
             extra.update(classes=self.classes_.tolist(), classes_dtype=self.classes_.dtype.str)
-        return extra, {}
+        updates = [(i, rbm._fitted_meta()[1]) for i, rbm in enumerate(self.rbms_)]
+        return extra, {f"{i}.{name}": a for i, arrays in updates for name, a in arrays.items()}
 
     def _restore(self, meta: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
         self.n_features_in_ = int(meta["n_features"])
@@ -264,6 +280,9 @@ class DBN(Estimator):
             rbm._build(rbm.n_features_in_, 0)
             rbm.history_ = [{k: v for k, v in h.items() if k != "layer"} for h in self.history_ if h["layer"] == i]
             rbm.n_iter_ = len(rbm.history_)
+            prefix = f"{i}.updates."
+            if updates := {n[len(prefix) :]: a for n, a in arrays.items() if n.startswith(prefix)}:
+                rbm.updates_ = updates
             self.rbms_.append(rbm)
             width = int(units)
         self.model_ = DeepBeliefNet([r.model_ for r in self.rbms_], classes)

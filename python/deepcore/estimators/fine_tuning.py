@@ -11,8 +11,9 @@ import numpy.typing as npt
 from deepcore import nn, ops, random, train
 from deepcore.autograd import backward
 from deepcore.data import ArrayDataset, Corruption, DataLoader
-from deepcore.errors import ShapeError
+from deepcore.errors import ArgumentError, ShapeError
 from deepcore.models import AutoencoderNet
+from deepcore.ops.rbm import Units
 from deepcore.optim import LBFGS, ConjugateGradient, Optimizer
 
 Array = npt.NDArray[Any]
@@ -121,4 +122,20 @@ def unrolled(weights: Sequence[tuple[Array, Array, Array]], tied: bool) -> tuple
     return [arrays[0][0].shape[1], *(len(w) for w, _, _ in arrays)], values
 
 
-__all__ = ["WholeLoss", "layerwise", "line_searches", "unrolled"]
+def activations(units: Sequence[Units]) -> dict[str, str]:
+    """Options of an autoencoder unrolled from machines with these units, the bottom one first: activation and output.
+
+    ArgumentError where layers differ, or a layer is rectified on the way up and logistic on the way down.
+    """
+    hidden = {u.hidden for u in units[:-1]} | {u.visible for u in units[1:]} or {"bernoulli"}
+    below = units[0].visible
+    if len(hidden) > 1 or not hidden <= {"bernoulli", "relu"} or below not in ("bernoulli", "gaussian"):
+        raise ArgumentError(
+            "Autoencoder.from_dbn: expected Bernoulli or Gaussian inputs and hidden layers of Bernoulli or of relu "
+            f"units, got {[(u.visible, u.hidden) for u in units]}"
+        )
+    return {"activation": "sigmoid" if hidden == {"bernoulli"} else "relu",
+            "output": "sigmoid" if below == "bernoulli" else "linear"}  # fmt: skip
+
+
+__all__ = ["WholeLoss", "activations", "layerwise", "line_searches", "unrolled"]

@@ -117,3 +117,36 @@ class Settled(Callback):
     def load_state(self, state: dict[str, Any], arrays: dict[str, Array]) -> None:
         """Continue from a checkpoint."""
         self.calm, self.last = state["calm"], state["last"]
+
+
+class Updates(Callback):
+    """Keeps what the last epoch changed in each parameter, for a copy of the parameters and one an epoch."""
+
+    def __init__(self) -> None:
+        self.changes: dict[str, Array] = {}
+        self.before: dict[str, Array] = {}
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """Remember where the epoch begins, unless a checkpoint has told."""
+        if not self.before:
+            self.before = _parameters(trainer)
+
+    def on_epoch_end(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        """Take the difference."""
+        now = _parameters(trainer)
+        self.changes = {name: value - self.before[name] for name, value in now.items()}
+        self.before = now
+
+    def arrays(self) -> dict[str, Array]:
+        """The parameters at the beginning of the epoch, and the last changes."""
+        return {**{f"before.{n}": a for n, a in self.before.items()},
+                **{f"changes.{n}": a for n, a in self.changes.items()}}  # fmt: skip
+
+    def load_state(self, state: dict[str, Any], arrays: dict[str, Array]) -> None:
+        """Continue from a checkpoint."""
+        self.before = {n[7:]: a for n, a in arrays.items() if n.startswith("before.")}
+        self.changes = {n[8:]: a for n, a in arrays.items() if n.startswith("changes.")}
+
+
+def _parameters(trainer: Trainer) -> dict[str, Array]:
+    return {name: np.array(p.numpy()) for name, p in trainer.model.named_parameters()}

@@ -14,11 +14,11 @@ from deepcore.data import ArrayDataset, DataLoader
 from deepcore.device import resolve_device
 from deepcore.errors import ArgumentError
 from deepcore.estimators.base import Estimator, check_matrix
-from deepcore.estimators.mapping import mapped
-from deepcore.estimators.monitor import Monitor, Settled, pseudo_log_likelihood
+from deepcore.estimators.monitor import Monitor, Settled, Updates, pseudo_log_likelihood
 from deepcore.estimators.sparse import SparseRows, check_rows, is_sparse
 from deepcore.estimators.supervised import make_schedule
 from deepcore.nn import partition
+from deepcore.nn.mapping import mapped
 from deepcore.tensor import as_tensor
 from deepcore.train.contrastive import Contrastive, at_epoch, check_schedule, initial_visible_bias
 
@@ -51,6 +51,7 @@ class RBM(Estimator):
         settle: stop when the KL divergence in the history has changed by less than `tolerance` (relative) for so many
             epochs; None goes on to the end.
         max_seconds: limit on the training time.
+        keep_updates: keep what the last epoch changed, for `report` (a copy of the parameters an epoch).
         random_state, verbose, device: seed, progress, 'auto', 'cpu' or 'cuda'.
 
     Attributes:
@@ -61,6 +62,8 @@ class RBM(Estimator):
             in nats ('kl_exact': True) where the machine has at most 16 units on one side and 1,000 distinct samples at
             most are looked at, else the divergence of inputs and reconstructions per pixel.
         kl_: the last kl. n_iter_: epochs run.
+        updates_: with keep_updates, name -> what the last epoch changed in weight, visible_bias, hidden_bias (and
+            log_variance).
     """
 
     _kind = "transformer"
@@ -68,6 +71,7 @@ class RBM(Estimator):
     model_: nn.RBM
     history_: list[dict[str, Any]]
     trainer_: train.Trainer
+    updates_: dict[str, Array]
     n_features_in_: int
 
     def __init__(
@@ -80,8 +84,8 @@ class RBM(Estimator):
         weight_decay: float = 0.0, max_norm: float | None = None, clip_norm: float | None = None,
         deviation: float = 0.01, bias_from_data: bool = True, exact: bool = False, batch_size: int = 100,
         n_iter: int = 10, validation_fraction: float = 0.0, settle: int | None = None, tolerance: float = 1e-3,
-        max_seconds: float | None = None, random_state: int | None = None, verbose: bool | int = False,
-        device: str = "auto",
+        max_seconds: float | None = None, keep_updates: bool = False, random_state: int | None = None,
+        verbose: bool | int = False, device: str = "auto",
     ) -> None:  # fmt: skip
         self.n_components = n_components
         self.visible_units = visible_units
@@ -119,6 +123,7 @@ class RBM(Estimator):
         self.settle = settle
         self.tolerance = tolerance
         self.max_seconds = max_seconds
+        self.keep_updates = keep_updates
         self.random_state = random_state
         self.verbose = verbose
         self.device = device
@@ -257,6 +262,8 @@ class RBM(Estimator):
         callbacks: list[train.Callback] = [task, monitor]
         if self.settle is not None:
             callbacks.append(Settled(self.settle, self.tolerance))
+        if self.keep_updates:
+            callbacks.append(Updates())
         self.trainer_ = train.Trainer(
             self.model_, self._optimizer(), task, schedule=make_schedule(self.schedule, len(loader) * int(self.n_iter)),
             callbacks=callbacks, progress="auto" if self.verbose else "off",
@@ -280,7 +287,8 @@ class RBM(Estimator):
                 initial_visible_bias(self.model_, *_moments(x, known))
         if not hasattr(self, "trainer_"):
             task = self._task(seed)
-            self.trainer_ = train.Trainer(self.model_, self._optimizer(), task, callbacks=[task], progress="off")
+            callbacks: list[train.Callback] = [task, Updates()] if self.keep_updates else [task]
+            self.trainer_ = train.Trainer(self.model_, self._optimizer(), task, callbacks=callbacks, progress="off")
         self.trainer_.samples = 0
         self.trainer_.fit(self._loader(x, known, seed + self.trainer_.optimizer.steps), epochs=1)
         self._finish()
@@ -293,6 +301,10 @@ class RBM(Estimator):
     def _finish(self) -> None:
         self.history_ = self.trainer_.history
         self.n_iter_ = len(self.history_)
+        self.__dict__.pop("updates_", None)
+        for callback in self.trainer_.callbacks:
+            if isinstance(callback, Updates) and callback.changes:
+                self.updates_ = callback.changes
         self.model_.eval()
 
     # ---- what was learnt ----
@@ -428,12 +440,30 @@ class RBM(Estimator):
         self._check_fitted()
         return partition.kl_divergence(self.model_, self._dense(X))
 
+    def report(
+        self, path: str | os.PathLike[str], X: Any, y: Any = None, *, shape: tuple[int, ...] | None = None,
+        title: str | None = None,
+    ) -> None:  # fmt: skip
+        """Write one self-contained HTML file about this machine on samples X (n, features): learning curves, filters,
+        reconstructions, chains, histograms of parameters (and updates, with keep_updates), hidden activity and the map
+        of hidden states (coloured by y). Needs the viz extra.
+
+        shape: of a picture, (h, w) or (h, w, 3); None: a square where features make one; (): no pictures.
+        """
+        from deepcore.viz.boltzmann import rbm_report
+
+        self._check_fitted()
+        rbm_report(self, path, X, y, shape=shape, title=title)
+
     # ---- files ----
     def _fitted_meta(self) -> tuple[dict[str, Any], dict[str, Array]]:
-        return {"n_features": self.n_features_in_}, {}
+        updates = {f"updates.{name}": a for name, a in getattr(self, "updates_", {}).items()}
+        return {"n_features": self.n_features_in_}, updates
 
     def _restore(self, meta: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
         self.n_features_in_ = int(meta["n_features"])
+        if arrays:
+            self.updates_ = {name[8:]: a for name, a in arrays.items()}
         self._build(self.n_features_in_, 0)
         self.n_iter_ = len(self.history_)
 

@@ -20,9 +20,9 @@ from deepcore.estimators.base import (
     class_factors,
     encode,
 )  # fmt: skip
-from deepcore.estimators.mapping import mapped
 from deepcore.estimators.supervised import SupervisedEstimator, softmax_rows
 from deepcore.nn import Module
+from deepcore.nn.mapping import mapped
 from deepcore.staging import tensor_of
 from deepcore.tensor import Tensor
 from deepcore.train.contrastive import Contrastive, initial_visible_bias

@@ -11,6 +11,10 @@ from deepcore.nn.module import Module, buffer
 from deepcore.tensor import Tensor
 
 
+def _identity(x: Tensor) -> Tensor:
+    return x
+
+
 class Activation(Module):
     """A function by name ('relu', 'leaky_relu', 'elu', 'gelu', 'silu', 'sigmoid', 'tanh', 'softplus', 'softsign',
     'hard_sigmoid', 'softmax', 'log_softmax', 'identity') or any function of one tensor."""
@@ -24,9 +28,7 @@ class Activation(Module):
         if isinstance(function, str):
             if function != "identity" and function not in self.NAMES:
                 raise ArgumentError(f"Activation: expected one of {('identity', *self.NAMES)}, got {function!r}")
-            self.function: Callable[[Tensor], Tensor] = (
-                (lambda x: x) if function == "identity" else getattr(ops, function)
-            )
+            self.function: Callable[[Tensor], Tensor] = _identity if function == "identity" else getattr(ops, function)
         else:
             self.function = function
 

@@ -24,6 +24,25 @@ class Parameter(Tensor):
         super().__init__((value if isinstance(value, Tensor) else tensor(value)).array, True)
         self.max_norm = max_norm
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (np.array(self.numpy()), self.requires_grad, self.device, self.max_norm)
+
+    def __copy__(self) -> Parameter:
+        result = Parameter(self, self.max_norm)
+        result.requires_grad = self.requires_grad
+        return result
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
+        result = _rebuild(np.array(self.numpy()), self.requires_grad, self.device, self.max_norm)
+        memo[id(self)] = result
+        return result
+
+
+def _rebuild(values: npt.NDArray[Any], requires_grad: bool, device: str, max_norm: float | None) -> Parameter:
+    result = Parameter(tensor(values).to(device), max_norm)
+    result.requires_grad = requires_grad
+    return result
+
 
 class Module:
     """Base of all layers and nets. Subclasses assign parameters, buffers and modules as attributes and write `forward`.

@@ -224,8 +224,9 @@ def annealed_log_partition(
     """log Z by annealed importance sampling (Neal, 2001; Salakhutdinov and Murray, 2008).
 
     chains: independent runs. count: inverse temperatures. schedule: where they lie: 'adapted' to a pilot run of a
-    thousand temperatures (`adapted_temperatures`), or 'fixed' (`temperatures`). data (n, visible): the means of the independent units that
-    annealing starts from; the machine's own biases without it. progress(temperatures) is called as it goes on.
+    thousand temperatures (`adapted_temperatures`), or 'fixed' (`temperatures`). data (n, visible): the means of the
+    independent units that annealing starts from; the machine's own biases without it. progress(temperatures) is called
+    as it goes on.
     """
     _check_annealed(rbm, "annealed_log_partition")
     if chains < 2:

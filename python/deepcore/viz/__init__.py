@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 from deepcore.viz.autoencoder import code_map, picture_rows, traversals
+from deepcore.viz.boltzmann import (
+    activity_map,
+    daydreams,
+    dreams_of_labels,
+    hidden_filters,
+    parameter_histograms,
+    reconstructions,
+)
 from deepcore.viz.classes import confusion, worst_indices, worst_mistakes
-from deepcore.viz.curves import histogram, learning_curves
+from deepcore.viz.curves import histogram, histograms, learning_curves
 from deepcore.viz.images import feature_maps, filters, heatmaps, image_grid
 from deepcore.viz.report import Report
 from deepcore.viz.style import save_figure
 
 __all__ = [
     "Report",
+    "activity_map",
     "code_map",
     "confusion",
+    "daydreams",
+    "dreams_of_labels",
     "feature_maps",
     "filters",
     "heatmaps",
+    "hidden_filters",
     "histogram",
+    "histograms",
     "image_grid",
     "learning_curves",
+    "parameter_histograms",
     "picture_rows",
+    "reconstructions",
     "save_figure",
     "traversals",
     "worst_indices",

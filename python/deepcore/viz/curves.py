@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 History = Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any]]
 Curve = NDArray[np.float64]
 
-_VALIDATION = "val_"
+VALIDATION = "val_"
 _RATES = ("lr", "learning_rate")
 _HIDDEN = ("epoch", "step", "time", "seconds")
 
@@ -52,24 +52,51 @@ def learning_curve_panels(history: History) -> list[Figure]:
 def histogram(values: ArrayLike | Mapping[str, ArrayLike], bins: int = 40, title: str = "", x: str = "") -> Figure:
     """How often values occur; several named arrays lie over each other in common bins."""
     named = dict(values) if isinstance(values, Mapping) else {"": values}
-    arrays = {name: np.asarray(array, np.float64).reshape(-1) for name, array in named.items()}
-    if bins < 1:
-        raise ArgumentError(f"histogram: expected bins >= 1, got {bins}")
-    for name, array in arrays.items():
-        if array.size == 0 or not np.isfinite(array).all():
-            raise DataError(f"histogram: expected finite values, got {array.size} values in {name!r}, some not finite")
+    arrays = _counted("histogram", named, bins)
     edges = np.histogram_bin_edges(np.concatenate(list(arrays.values())), bins)
     figure = new_figure(6.0, 3.2)
     axes = figure.add_subplot()
     style_axes(axes, title, x, "count")
     for i, (name, array) in enumerate(arrays.items()):
-        counts, _ = np.histogram(array, edges)
-        colour = PALETTE[i % len(PALETTE)]
-        axes.stairs(counts, edges, fill=True, color=colour, alpha=0.25)
-        axes.stairs(counts, edges, color=colour, linewidth=1.4, label=name)
+        _draw_counts(axes, array, edges, PALETTE[i % len(PALETTE)], name)
     if len(arrays) > 1:
         style_legend(axes)
     return figure
+
+
+def histograms(values: Mapping[str, ArrayLike], bins: int = 40, columns: int = 3) -> Figure:
+    """How often the values of each named array occur: one panel each, with bins of its own."""
+    from matplotlib.ticker import MaxNLocator
+
+    arrays = _counted("histograms", values, bins)
+    if not arrays or columns < 1:
+        raise ArgumentError(f"histograms: expected arrays and columns >= 1, got {len(arrays)} arrays, {columns}")
+    columns = min(columns, len(arrays))
+    rows = math.ceil(len(arrays) / columns)
+    figure = new_figure(3.1 * columns, 2.3 * rows)
+    for i, (name, array) in enumerate(arrays.items()):
+        axes = figure.add_subplot(rows, columns, i + 1)
+        style_axes(axes, name, "", "count" if i % columns == 0 else "")
+        axes.ticklabel_format(scilimits=(-3, 5))
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        _draw_counts(axes, array, np.histogram_bin_edges(array, bins), PALETTE[0])
+    return figure
+
+
+def _counted(owner: str, values: Mapping[str, ArrayLike], bins: int) -> dict[str, Curve]:
+    arrays = {name: np.asarray(array, np.float64).reshape(-1) for name, array in values.items()}
+    if bins < 1:
+        raise ArgumentError(f"{owner}: expected bins >= 1, got {bins}")
+    for name, array in arrays.items():
+        if array.size == 0 or not np.isfinite(array).all():
+            raise DataError(f"{owner}: expected finite values, got {array.size} values in {name!r}, some not finite")
+    return arrays
+
+
+def _draw_counts(axes: Axes, array: Curve, edges: Curve, colour: str, label: str = "") -> None:
+    counts, _ = np.histogram(array, edges)
+    axes.stairs(counts, edges, fill=True, color=colour, alpha=0.25)
+    axes.stairs(counts, edges, color=colour, linewidth=1.4, label=label)
 
 
 def _draw_group(axes: Axes, name: str, curves: Mapping[str, Curve], epochs: Curve | None) -> None:
@@ -80,7 +107,7 @@ def _draw_group(axes: Axes, name: str, curves: Mapping[str, Curve], epochs: Curv
     if max(map(len, curves.values())) == 1:
         axes.margins(x=10.0)  # one epoch: keep the axis from showing parts of epochs
     for label, values in sorted(curves.items()):
-        validation = label.startswith(_VALIDATION)
+        validation = label.startswith(VALIDATION)
         at = epochs if epochs is not None and len(epochs) == len(values) else np.arange(1.0, len(values) + 1)
         axes.plot(
             at,
@@ -119,7 +146,7 @@ def _groups(history: History) -> tuple[dict[str, dict[str, Curve]], Curve | None
     groups: dict[str, dict[str, Curve]] = {}
     for name, values in curves.items():
         if name not in _HIDDEN:
-            groups.setdefault(name.removeprefix(_VALIDATION), {})[name] = values
+            groups.setdefault(name.removeprefix(VALIDATION), {})[name] = values
     if not groups:
         raise DataError(f"learning_curves: expected at least one curve, got {sorted(curves)}")
     names = sorted(groups, key=lambda name: (name in _RATES, name != "loss"))
@@ -144,4 +171,4 @@ def _columns(history: History) -> dict[str, Curve]:
     return curves
 
 
-__all__ = ["histogram", "learning_curve_panels", "learning_curves"]
+__all__ = ["histogram", "histograms", "learning_curve_panels", "learning_curves"]

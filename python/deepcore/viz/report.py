@@ -68,7 +68,10 @@ class Report:
     def learning_curves(self, history: curves.History, title: str = "Learning curves") -> Report:
         """See `viz.learning_curves`."""
         panels = "".join(self._drawn(panel, title) for panel in curves.learning_curve_panels(history))
-        return self._add(title, f'<div class="panels">{panels}</div>', "The dot marks the best validation value.")
+        names = history if isinstance(history, Mapping) else (name for row in history for name in row)
+        marked = any(name.startswith(curves.VALIDATION) for name in names)
+        note = "The dot marks the best validation value." if marked else ""
+        return self._add(title, f'<div class="panels">{panels}</div>', note)
 
     def confusion(self, cm: ArrayLike, names: Sequence[str] | None = None, title: str = "Confusion matrix") -> Report:
         """See `viz.confusion`."""
