@@ -148,6 +148,8 @@ class Contrastive(Callback):
         loss = ops.rbm_energy_gap(*parameters, statistics)
         if log_variance is not None:
             loss = loss + ops.sum(ops.multiply(model.log_variance, log_variance))
+        if variance is not None and not np.isfinite(float(loss.item())):
+            raise _diverged(model)
         return loss, {} if error is None else {"reconstruction_error": float(error.item())}
 
     def _draw(self) -> int:
@@ -297,20 +299,25 @@ def _log_variance_gradient(model: RBM, v: tuple[Tensor, Tensor], h: tuple[Tensor
     return (slopes[0] - slopes[1]) / variance
 
 
+def _diverged(model: RBM) -> NumericalError:
+    weights, variance = np.abs(model.weight.numpy()), model.variance
+    smallest = float("nan") if variance is None else variance.numpy().min()
+    return NumericalError(
+        f"Contrastive: the Gaussian machine diverges: largest weight {weights.max():.3g}, smallest variance "
+        f"{smallest:.3g}. Scale the data to mean 0 and deviation 1, leave out features that do not vary, lower the "
+        "learning rate (to 0.01 or less), or clip the gradients"
+    )
+
+
 def _check_bounded(trainer: Trainer) -> None:
     model = trainer.model
     if not isinstance(model, RBM) or model.units.visible != "gaussian":
         return
-    w = np.abs(model.weight.numpy())
-    variance = model.variance
+    w, variance = np.abs(model.weight.numpy()), model.variance
     assert variance is not None
     s = variance.numpy()
     if not np.isfinite(w).all() or w.max() > 1e4 or not np.isfinite(s).all() or s.min() < 1e-6:
-        raise NumericalError(
-            f"Contrastive: the Gaussian machine diverges: largest weight {w.max():.3g}, smallest variance "
-            f"{s.min():.3g}. "
-            "Scale the data to mean 0 and deviation 1, lower the learning rate (to 0.01 or less), or clip the gradients"
-        )
+        raise _diverged(model)
 
 
 def initial_visible_bias(model: RBM, mean: Array, variance: Array | None = None) -> None:
