@@ -69,7 +69,8 @@ def test_train_makes_previews_and_resumes(model: Path, album: Path, capsys: Capt
 
 def test_train_from_machines(model: Path, album: Path, tmp_path: Path, capsys: Capture) -> None:
     folders = [str(album / "faces" / name) for name in ("ann", "bob")]
-    words = ["--share", "rbm", "--layers", "12", "--code", "6", "--machine-epochs", "1", "--steps", "2", "--quiet"]
+    words = ["--share", "rbm", "--layers", "12", "--code", "6", "--machine-epochs", "1", "--steps", "2", "--quiet",
+             "--shrink", "1"]  # fmt: skip
     out = ["--preview", str(tmp_path), "--output", str(tmp_path / "m"), "--checkpoint", str(tmp_path / "c")]
     assert main(["faceswap", "train", *folders, *words, *out]) == 0
     assert len(list((tmp_path / "c.machines").iterdir())) == 2

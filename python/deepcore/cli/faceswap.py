@@ -50,6 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--batch-size", type=int, default=16, help="default: %(default)s")
     train.add_argument("--width", type=int, help="channels of the first layer (default: 24; not with --share rbm)")
     train.add_argument("--code", type=int, default=256, help="length of the code (default: %(default)s)")
+    train.add_argument("--shrink", type=float, default=0.0,
+                       help="how much of a code to leave out where the target's own faces do not vary; 1 to 3 for few "
+                       "faces (default: %(default)s)")  # fmt: skip
+    train.add_argument("--exchange", type=float, default=0.0, metavar="SHARE",
+                       help="0 to 1: train decoders to disregard whom a code shows (default: %(default)s)")  # fmt: skip
     train.add_argument("--layers", type=int, nargs="+", metavar="UNITS",
                        help="with --share rbm: hidden units below the code (default: 1000 500)")  # fmt: skip
     train.add_argument("--machine-epochs", type=int, metavar="N",
@@ -172,9 +177,9 @@ def run_train(options: argparse.Namespace) -> int:
         labels += [name] * len(found)
     machines = None if options.machine_epochs is None else {"n_iter": options.machine_epochs}
     model = FaceSwap(
-        options.share, code=options.code, width=options.width, layers=options.layers, machines=machines,
-        pretrain=options.pretrain, steps=options.steps, snapshot=options.snapshot,
-        batch_size=options.batch_size, learning_rate=options.lr,
+        options.share, shrink=options.shrink, exchange=options.exchange, code=options.code,
+        width=options.width, layers=options.layers, machines=machines, pretrain=options.pretrain, steps=options.steps,
+        snapshot=options.snapshot, batch_size=options.batch_size, learning_rate=options.lr,
         augment=None if options.augment == "none" else options.augment, max_seconds=options.max_seconds,
         random_state=options.seed, verbose=not options.quiet, device=options.device,
     )  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from deepcore import train
 from deepcore.autograd import no_grad
 from deepcore.errors import ArgumentError, ShapeError
 from deepcore.estimators.base import Estimator
@@ -16,6 +17,7 @@ from deepcore.train.faceswap import unit_pixels
 
 Array = npt.NDArray[Any]
 
+_DRAWS = 200  # faces of each person whose codes say what a person's codes vary in
 _BATCH = 256  # faces at a time in inference
 _IDENTITY = 0.1  # of the mean spread: directions of code in which faces differ less than this are not turned
 
@@ -29,8 +31,10 @@ class FaceCodes(Estimator):
     centre_: Array
     rotation_: Array
     size_: Array
+    kept_: Array
     share: str
     align: str | None
+    shrink: float
     code: int
 
     # ---- checks ----
@@ -60,7 +64,21 @@ class FaceCodes(Estimator):
         return int(found[0])
 
     # ---- alignment of codes ----
-    def _align(self, faces: Array, who: Array) -> None:
+    def _align(self, faces: Array, who: Array, change: train.FaceAugment, seed: int) -> None:
+        """What carries codes from person to person, from the training faces and whose they are."""
+        self._turns(faces, who)
+        people, code = len(self.classes_), int(self.code)
+        self.kept_ = np.tile(np.eye(code, dtype=np.float32), (people if self.shrink else 1, 1, 1))
+        if not self.shrink:
+            return
+        changed, owner = train.changed_faces(faces, who, people, people * _DRAWS, change, seed)
+        for k in range(people):
+            codes = self._codes(changed[owner == k], k).astype(np.float64)
+            covariance = np.cov(codes.T, bias=True).reshape(code, code)
+            floor = max(self.shrink * covariance.trace() / code, 1e-12)
+            self.kept_[k] = np.linalg.solve(covariance + floor * np.eye(code), covariance)
+
+    def _turns(self, faces: Array, who: Array) -> None:
         """Rotation, size and centre that carry the codes of each encoder to those of the first.
 
         With A and B the centred codes of all faces by two encoders, the orthogonal R with the least |A R - B| is U V^T
@@ -98,6 +116,8 @@ class FaceCodes(Estimator):
         if not self.model_.shared:
             away = away @ self.rotation_[source] * (self.size_[source] / self.size_[target])
             away = away @ self.rotation_[target].T
+        if len(self.kept_) > 1:
+            away = away @ self.kept_[target]
         carried: Array = away + self.centre_[target]
         return carried
 

@@ -13,11 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from deepcore import train
-from deepcore.data.loader import Place
 from deepcore.errors import ArgumentError
 from deepcore.estimators.dbn import DBN
 from deepcore.models.faceswap import Machine
-from deepcore.train.faceswap import unit_pixels
 
 Array = npt.NDArray[Any]
 Stack = tuple[list[Machine], Array | None]  # machines from the bottom, variances of Gaussian visible units
@@ -26,7 +24,6 @@ History = list[dict[str, Any]]
 LAYERS = (1000, 500)
 DEFAULTS: dict[str, Any] = {"n_iter": 30, "batch_size": 50, "learning_rate": 0.01}
 _DRAWS = 1000  # faces that machines see in an epoch, at least
-_PIECE = 250  # faces that are changed at a time
 
 _OURS = ("layers", "fine_tune", "fine_tune_iter", "fine_tune_rate", "random_state", "verbose", "device")
 _ALLOWED = [n for n in inspect.signature(DBN.__init__).parameters if n != "self" and n not in _OURS]
@@ -82,13 +79,7 @@ def pretrain_stack(
     `resume`.
     """
     people = int(who.max()) + 1
-    draws = train.BalancedFaces(unit_pixels(faces), who, people, max(len(faces), _DRAWS), seed)
-    order = np.arange(len(draws))
-    pieces = []
-    for at in range(0, len(order), _PIECE):
-        place = Place(0, at, order[at : at + _PIECE])
-        pieces.append(change(draws.pick(draws[place.indices], place), place)[1])
-    pictures = np.concatenate(pieces)
+    pictures, _ = train.changed_faces(faces, who, people, max(len(faces), _DRAWS), change, seed)
     options = {**DEFAULTS, **(machines or {})}
     dbn = DBN(_sizes(layers, code), random_state=seed, verbose=verbose, device=device, **options)
     folder = None if checkpoint is None else Path(f"{os.fspath(checkpoint)}.machines")
