@@ -67,6 +67,22 @@ def test_train_makes_previews_and_resumes(model: Path, album: Path, capsys: Capt
     assert result["people"] == ["ann", "bob"] and result["steps"] == 6 and result["faces"] == 12
 
 
+def test_train_from_machines(model: Path, album: Path, tmp_path: Path, capsys: Capture) -> None:
+    folders = [str(album / "faces" / name) for name in ("ann", "bob")]
+    words = ["--share", "rbm", "--layers", "12", "--code", "6", "--machine-epochs", "1", "--steps", "2", "--quiet",
+             "--shrink", "1"]  # fmt: skip
+    out = ["--preview", str(tmp_path), "--output", str(tmp_path / "m"), "--checkpoint", str(tmp_path / "c")]
+    assert main(["faceswap", "train", *folders, *words, *out]) == 0
+    assert len(list((tmp_path / "c.machines").iterdir())) == 2
+    assert sorted(p.name for p in tmp_path.glob("*.png")) == ["step-00000000.png", "step-00000002.png"]
+    face = str(album / "faces" / "ann" / "face-000000.png")
+    assert main(["faceswap", "convert", str(tmp_path / "m"), face, "--whole", "--to", "bob", "--output",
+                 str(tmp_path / "s.png")]) == 0  # fmt: skip
+    capsys.readouterr()
+    assert main(["faceswap", "train", *folders, "--layers", "12", "--output", str(tmp_path / "n")]) == 2
+    assert "go with share='rbm'" in capsys.readouterr().err
+
+
 def test_convert_one_file_and_many(model: Path, album: Path, tmp_path: Path, capsys: Capture) -> None:
     boxes = ["--boxes", str(album / "boxes.json"), "--to", "bob"]
     one = tmp_path / "one.jpg"

@@ -109,7 +109,7 @@ def test_separate_codes_need_alignment(judge: ImageClassifier) -> None:
 
 @pytest.mark.parametrize("share", ["encoder", "none"])
 def test_save_load_pickle(share: str, tmp_path: Path) -> None:
-    model = quick(share=share).fit(FACES, NAMES)
+    model = quick(share=share, shrink=1.0).fit(FACES, NAMES)
     path = tmp_path / "swap.safetensors"
     model.save(path)
     expected = model.swap(TEST[:4], "bob", source="ann")
@@ -148,6 +148,25 @@ def test_exchanged_codes_make_decoders_disregard_whom_a_code_shows(judge: ImageC
     assert (judge.predict(model.swap(own, "bob")) == "bob").mean() > 0.9  # without an exchange it is never bob
     model = quick(exchange=1.0).fit(FACES, NAMES)
     assert (model.model_.means.numpy() != 0).any()
+
+
+@pytest.mark.parametrize("share", ["encoder", "none"])
+def test_shrunk_codes_keep_what_the_target_varies_in(share: str) -> None:
+    whole, shrunk = (quick(share=share, shrink=s, steps=40).fit(FACES, NAMES) for s in (0.0, 2.0))
+    assert whole.kept_.shape == (1, 8, 8) and shrunk.kept_.shape == (2, 8, 8)
+    np.testing.assert_array_equal(
+        whole.model_.encoders[0][0].weight.numpy(), shrunk.model_.encoders[0][0].weight.numpy()
+    )
+    for kept, name in zip(shrunk.kept_, ("ann", "bob"), strict=True):
+        values = np.linalg.eigvalsh((kept + kept.T) / 2)
+        assert values.min() > -1e-5 and 0.3 < values.max() < 1
+        own = shrunk.transform(FACES[name == NAMES], source=name)
+        own = own - own.mean(0)
+        spread = np.linalg.norm(own, axis=0)
+        assert (own @ kept)[:, spread.argmax()].std() > 2 * (own @ kept)[:, spread.argmin()].std()
+    away = np.linalg.norm(whole._carried(whole.transform(TEST[:12], source="ann"), 0, 1) - whole.centre_[1])
+    assert np.linalg.norm(shrunk._carried(shrunk.transform(TEST[:12], source="ann"), 0, 1) - shrunk.centre_[1]) < away
+    np.testing.assert_array_equal(whole.reconstruct(TEST, TEST_NAMES), shrunk.reconstruct(TEST, TEST_NAMES))
 
 
 def test_previews_show_the_same_faces_at_each_snapshot(tmp_path: Path) -> None:
@@ -261,7 +280,8 @@ def test_bad_faces(x: Any, y: Any, error: type[Exception], text: str) -> None:
         ({"augment": "wild"}, "expected augment in"), ({"augment": {"flip": 2.0}}, r"flip in \[0, 1\]"),
         ({"pretrain": 7}, r"pretrain in \[0, 6\]"), ({"pretrain": 2, "share": "none"}, "goes with share='encoder'"),
         ({"ssim_weight": 1.5}, "ssim_weight in"), ({"exchange": 2.0}, r"exchange in \[0, 1\]"),
-        ({"exchange": 0.5, "share": "none"}, "exchange goes with"),
+        ({"exchange": 0.5, "share": "none"}, "exchange goes with"), ({"shrink": -1.0}, "shrink >= 0"),
+        ({"shrink": 1.0, "align": None}, "0 with align=None"), ({"layers": (3,)}, "go with share='rbm'"),
     ],
 )  # fmt: skip
 def test_bad_options(options: dict[str, Any], text: str) -> None:

@@ -39,17 +39,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--output", default="faceswap.safetensors", metavar="FILE", help="default: %(default)s")
     train.add_argument("--size", type=int, metavar="PIXELS", help="scale the faces (default: as they are)")
     train.add_argument("--grey", action="store_true", help="without colour")
-    train.add_argument("--share", choices=("encoder", "none"), default="encoder",
-                       help="one encoder for all, or an autoencoder each (default: %(default)s)")  # fmt: skip
+    train.add_argument("--share", choices=("encoder", "none", "rbm"), default="encoder",
+                       help="one encoder for all, an autoencoder each, or an autoencoder each from one stack of "
+                       "restricted Boltzmann machines (default: %(default)s)")  # fmt: skip
     train.add_argument("--steps", type=int, default=4000, help="optimizer steps (default: %(default)s)")
     train.add_argument("--pretrain", type=int, default=0, metavar="STEPS",
                        help="of these, on one decoder for all; good for few faces (default: %(default)s)")  # fmt: skip
     train.add_argument("--snapshot", type=int, default=250, metavar="STEPS",
                        help="between previews and checkpoints (default: %(default)s)")  # fmt: skip
     train.add_argument("--batch-size", type=int, default=16, help="default: %(default)s")
-    train.add_argument("--width", type=int, default=24, help="channels of the first layer (default: %(default)s)")
+    train.add_argument("--width", type=int, help="channels of the first layer (default: 24; not with --share rbm)")
     train.add_argument("--code", type=int, default=256, help="length of the code (default: %(default)s)")
-    train.add_argument("--lr", type=float, default=1e-3, help="learning rate (default: %(default)s)")
+    train.add_argument("--shrink", type=float, default=0.0,
+                       help="how much of a code to leave out where the target's own faces do not vary; 1 to 3 for few "
+                       "faces (default: %(default)s)")  # fmt: skip
+    train.add_argument("--exchange", type=float, default=0.0, metavar="SHARE",
+                       help="0 to 1: train decoders to disregard whom a code shows (default: %(default)s)")  # fmt: skip
+    train.add_argument("--layers", type=int, nargs="+", metavar="UNITS",
+                       help="with --share rbm: hidden units below the code (default: 1000 500)")  # fmt: skip
+    train.add_argument("--machine-epochs", type=int, metavar="N",
+                       help="with --share rbm: passes over the faces for each machine (default: 30)")  # fmt: skip
+    train.add_argument("--lr", type=float, help="learning rate (default: 0.001; 0.0002 with --share rbm)")
     train.add_argument("--augment", choices=("none", "light", "standard"), default="standard",
                        help="random warp, turn, mirror image, colours (default: %(default)s)")  # fmt: skip
     train.add_argument("--max-seconds", type=float, help="limit on the training time")
@@ -165,8 +175,10 @@ def run_train(options: argparse.Namespace) -> int:
             raise DataError(f"{folder}: expected faces of {size} x {size}, got {found.faces.shape[1:3]}; give --size")
         faces.append(found.faces)
         labels += [name] * len(found)
+    machines = None if options.machine_epochs is None else {"n_iter": options.machine_epochs}
     model = FaceSwap(
-        options.share, code=options.code, width=options.width, pretrain=options.pretrain, steps=options.steps,
+        options.share, shrink=options.shrink, exchange=options.exchange, code=options.code,
+        width=options.width, layers=options.layers, machines=machines, pretrain=options.pretrain, steps=options.steps,
         snapshot=options.snapshot, batch_size=options.batch_size, learning_rate=options.lr,
         augment=None if options.augment == "none" else options.augment, max_seconds=options.max_seconds,
         random_state=options.seed, verbose=not options.quiet, device=options.device,

@@ -3,50 +3,64 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from deepcore import ops, optim, train
-from deepcore.autograd import no_grad
 from deepcore.data import DataLoader
+from deepcore.data.images import write_image
 from deepcore.device import resolve_device
-from deepcore.errors import ArgumentError, ShapeError
-from deepcore.estimators.base import Estimator, check_labels, check_lengths, encode
+from deepcore.errors import ArgumentError
+from deepcore.estimators.base import check_labels, check_lengths, encode
+from deepcore.estimators.facecodes import FaceCodes
+from deepcore.estimators.facemachines import Stack, blank_stack, check_machines, pretrain_stack
 from deepcore.estimators.supervised import make_schedule
-from deepcore.models.faceswap import FaceNet, halvings
+from deepcore.models.faceswap import FaceNet, UnrolledFaces
 from deepcore.tensor import as_tensor
 from deepcore.train.faceswap import unit_pixels
 
 Array = npt.NDArray[Any]
 
-SHARES = ("encoder", "none")
+SHARES = ("encoder", "none", "rbm")
 ALIGNMENTS = (None, "procrustes")
 AUGMENTATIONS: dict[str, dict[str, float]] = {
     "light": {"warp": 0.02, "flip": 0.0, "rotate": 5.0, "zoom": 0.04, "shift": 0.02, "light": 0.05, "colour": 0.0},
     "standard": {},
 }
 _PREVIEW_FACES = 4  # of each person
-_BATCH = 256  # faces at a time in inference
+_WIDTH = 24
+_RATES = {"encoder": 1e-3, "none": 1e-3, "rbm": 2e-4}
 
 
-class FaceSwap(Estimator):
+class FaceSwap(FaceCodes):
     """Swaps faces: an autoencoder learns each person; the code of one person's face goes into another's decoder.
 
     Faces are aligned pictures (n, h, w, 1 or 3) of one size, uint8 or floats in [0, 1], whose sides halve down to at
-    most 12 pixels (64, 96, 128). `deepcore.data.faces` finds and aligns them.
+    most 12 pixels (64, 96, 128; any from 16 on for share='rbm'). `deepcore.data.faces` finds and aligns them.
 
     Args:
         share: 'encoder': one encoder for all people and a decoder each, so that a code means the same to every decoder.
             'none': an autoencoder each; their codes have nothing in common until they are aligned.
+            'rbm': an autoencoder each, of dense layers, unrolled from one stack of restricted Boltzmann machines that
+            was trained on everyone's faces (Hinton and Salakhutdinov, 2006), then fine-tuned. As all start from the
+            same weights, codes stay alike.
         align: 'procrustes' carries a code from one person to another: the rotation and size that fit best on the
             training faces as both encoders see them (Schönemann, 1966; none with one encoder), about the mean code of
             each person's own faces, so that the mean face of one becomes that of the other. None leaves codes as they
             are.
+        shrink: with 'procrustes', what a code is away from the mean is reduced in directions in which codes of the
+            target's own faces vary little: times S (S + shrink s I)^-1, with S the covariance of these codes, s their
+            mean variance. A decoder that has seen few faces draws strange ones elsewhere. 0 keeps all; 1 to 3 gives
+            swaps that are the target's more surely and follow the source less closely.
         code: length of the code.
-        width: channels of the first convolution.
+        width: channels of the first convolution, None for 24; not for share='rbm'.
+        layers: for share='rbm': hidden units of the machines below the code from the bottom, None for (1000, 500).
+        machines: for share='rbm': arguments of `DBN` for the training of the machines, such as n_iter, learning_rate,
+            visible_units ('bernoulli' or 'gaussian', pixels being in [0, 1]), variance, settings.
         pretrain: for share='encoder': so many of the steps train one decoder for all people; then each goes on from a
             copy of it. Helps when there are few faces of each; faces of yet other people may join under a label of
             their own. Such codes tell people apart, so that swaps need align='procrustes'.
@@ -58,11 +72,11 @@ class FaceSwap(Estimator):
         steps: optimizer steps, rounded up so that snapshots are equally far apart.
         snapshot: steps between entries of the history, previews and checkpoints, at most.
         optimizer: 'adam' and the others of `deepcore.optim`.
-        learning_rate: of the optimizer.
+        learning_rate: of the optimizer; None for 1e-3, or 2e-4 for share='rbm', where it should not lead far away.
         schedule: as in `MLPClassifier`.
         clip_norm: limit on the norm of the gradient, or None.
         batch_size: faces in a step; each person is shown equally often.
-        max_seconds: limit on the training time.
+        max_seconds: limit on the training time; machines are always trained to their end.
         random_state: seed of weights, order and random changes.
         verbose: show progress.
         device: 'auto', 'cpu' or 'cuda'.
@@ -70,23 +84,27 @@ class FaceSwap(Estimator):
     Attributes:
         classes_ (k,): the people, sorted. image_shape_: (h, w, c). history_: one dict per snapshot. model_: the net.
         centre_ (k, code): the mean code of each person's faces and their mirror images. rotation_ (k, code, code),
-        size_ (k,): to the codes of the first encoder, for share='none'.
+        size_ (k,): to the codes of the first encoder, where each has one. kept_ (k, code, code): what `shrink` leaves.
+        pretrain_history_: of the machines, one dict per epoch of each layer.
     """
 
     _kind = "transformer"
 
     def __init__(
-        self, share: str = "encoder", *, align: str | None = "procrustes", code: int = 256, width: int = 24,
+        self, share: str = "encoder", *, align: str | None = "procrustes", shrink: float = 0.0, code: int = 256,
+        width: int | None = None, layers: Sequence[int] | None = None, machines: Mapping[str, Any] | None = None,
         pretrain: int = 0, exchange: float = 0.0, ssim_weight: float = 0.5, augment: Any = "standard",
-        steps: int = 4000, snapshot: int = 250,
-        optimizer: str = "adam", learning_rate: float = 1e-3, schedule: Any = "cosine", clip_norm: float | None = 5.0,
-        batch_size: int = 16, max_seconds: float | None = None, random_state: int | None = None, verbose: bool = False,
-        device: str = "auto",
+        steps: int = 4000, snapshot: int = 250, optimizer: str = "adam", learning_rate: float | None = None,
+        schedule: Any = "cosine", clip_norm: float | None = 5.0, batch_size: int = 16, max_seconds: float | None = None,
+        random_state: int | None = None, verbose: bool = False, device: str = "auto",
     ) -> None:  # fmt: skip
         self.share = share
         self.align = align
+        self.shrink = shrink
         self.code = code
         self.width = width
+        self.layers = layers
+        self.machines = machines
         self.pretrain = pretrain
         self.exchange = exchange
         self.ssim_weight = ssim_weight
@@ -103,10 +121,8 @@ class FaceSwap(Estimator):
         self.verbose = verbose
         self.device = device
 
-    model_: FaceNet
     history_: list[dict[str, Any]]
-    classes_: Array
-    image_shape_: tuple[int, int, int]
+    pretrain_history_: list[dict[str, Any]]
 
     # ---- checks ----
     def _check_parameters(self) -> None:
@@ -116,6 +132,8 @@ class FaceSwap(Estimator):
                 raise ArgumentError(f"FaceSwap: expected {name} in {list(allowed)}, got {getattr(self, name)!r}")
         for name in ("steps", "snapshot", "batch_size", "code", "width"):
             value = getattr(self, name)
+            if name == "width" and value is None:
+                continue
             if not isinstance(value, (int, np.integer)) or value < 1:
                 raise ArgumentError(f"FaceSwap: expected {name} >= 1, got {value!r}")
         if not isinstance(self.pretrain, (int, np.integer)) or not 0 <= self.pretrain <= self.steps:
@@ -124,30 +142,18 @@ class FaceSwap(Estimator):
             raise ArgumentError(f"FaceSwap: pretrain goes with share='encoder', got share={self.share!r}")
         if self.exchange and self.share != "encoder":
             raise ArgumentError(f"FaceSwap: exchange goes with share='encoder', got share={self.share!r}")
+        if not 0 <= self.shrink < np.inf or (self.shrink and self.align is None):
+            raise ArgumentError(
+                f"FaceSwap: expected shrink >= 0, and 0 with align=None, got {self.shrink!r}, align={self.align!r}"
+            )
+        if self.share == "rbm":
+            if self.width is not None:
+                raise ArgumentError(f"FaceSwap: width goes with convolutions, not share='rbm', got {self.width!r}")
+            check_machines(self.layers, self.machines)
+        elif self.layers is not None or self.machines is not None:
+            raise ArgumentError(f"FaceSwap: layers and machines go with share='rbm', got share={self.share!r}")
         if isinstance(self.augment, str) and self.augment not in AUGMENTATIONS:
             raise ArgumentError(f"FaceSwap: expected augment in {sorted(AUGMENTATIONS)}, got {self.augment!r}")
-
-    def _faces(self, x: Any, *, fitting: bool = False) -> Array:
-        values = np.asarray(x)
-        if values.ndim != 4 or values.shape[-1] not in (1, 3) or len(values) == 0:
-            raise ShapeError(f"FaceSwap: expected faces (n, h, w, 1 or 3), n >= 1, got shape {values.shape}")
-        if values.dtype != np.uint8 and values.dtype.kind != "f":
-            raise ArgumentError(f"FaceSwap: expected faces of uint8 or floats in [0, 1], got {values.dtype}")
-        if fitting:
-            halvings(values.shape[1:])
-        elif values.shape[1:] != self.image_shape_:
-            raise ShapeError(f"FaceSwap: expected faces of {self.image_shape_}, got {values.shape[1:]}")
-        if values.dtype != np.uint8 and not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
-            inside = np.isfinite(values) & (values >= 0) & (values <= 1)
-            bad = int(np.argmin(inside.reshape(len(values), -1).all(1)))
-            raise ArgumentError(f"FaceSwap: expected values in [0, 1], face {bad} has others, or NaN")
-        return np.ascontiguousarray(values)
-
-    def _person(self, label: Any) -> int:
-        found = np.flatnonzero(self.classes_ == label)
-        if len(found) != 1:
-            raise ArgumentError(f"FaceSwap: expected a person in {self.classes_.tolist()}, got {label!r}")
-        return int(found[0])
 
     def _seed(self) -> int:
         if self.random_state is None:
@@ -157,9 +163,15 @@ class FaceSwap(Estimator):
         return int(self.random_state)
 
     # ---- training ----
-    def _build(self, people: int, seed: int) -> None:
-        self.model_ = FaceNet(self.image_shape_, people, code=int(self.code), width=int(self.width),
-                              shared=self.share == "encoder", seed=seed)  # fmt: skip
+    def _build(self, people: int, seed: int, stack: Stack | None = None) -> None:
+        if self.share == "rbm":
+            machines, variance = stack or blank_stack(self.image_shape_, self.layers, int(self.code), self.machines)
+            self.model_ = UnrolledFaces(self.image_shape_, people, machines, variance=variance)
+        else:
+            self.model_ = FaceNet(
+                self.image_shape_, people, code=int(self.code), width=_WIDTH if self.width is None else int(self.width),
+                shared=self.share == "encoder", seed=seed,
+            )  # fmt: skip
         self.model_.to(resolve_device(self.device))
 
     def _augment(self, seed: int) -> train.FaceAugment:
@@ -174,9 +186,11 @@ class FaceSwap(Estimator):
     ) -> FaceSwap:  # fmt: skip
         """Train on faces X (n, h, w, c) and whose they are, y (n,); returns self.
 
-        preview: a folder that gets a PNG at each snapshot: the same faces, their reconstructions and their swaps.
+        preview: a folder that gets a PNG at each snapshot: the same faces, their reconstructions and their swaps; with
+            share='rbm' one of the unrolled machines before fine-tuning, too.
         checkpoint: file written at each snapshot and on Ctrl-C; resume=True goes on from it, bit for bit as if it had
-            never stopped.
+            never stopped. Machines are kept in a folder beside it, `checkpoint`.machines, with a file per layer: those
+            that are finished are not trained again.
         """
         self._check_parameters()
         faces = self._faces(X, fitting=True)
@@ -188,24 +202,33 @@ class FaceSwap(Estimator):
         who = who.astype(np.int64)
         self.image_shape_ = tuple(int(n) for n in faces.shape[1:])  # type: ignore[assignment]
         seed = self._seed()
-        self._build(len(self.classes_), seed)
         snapshots = -(-int(self.steps) // int(self.snapshot))
         every = -(-int(self.steps) // snapshots)
         draws = train.BalancedFaces(faces, who, len(self.classes_), every * int(self.batch_size), seed)
         change = self._augment(seed)
+        stack, self.pretrain_history_ = None, []
+        if self.share == "rbm":
+            stack, self.pretrain_history_ = pretrain_stack(
+                faces, who, change, self.layers, int(self.code), self.machines, checkpoint=checkpoint, resume=resume,
+                seed=seed, verbose=self.verbose, device=self.device,
+            )  # fmt: skip
+        self._build(len(self.classes_), seed, stack)
         loader = DataLoader(draws, int(self.batch_size), True, seed,
                             transform=lambda batch, place: change(draws.pick(batch, place), place))  # fmt: skip
         shown = np.concatenate([np.flatnonzero(who == k)[:_PREVIEW_FACES] for k in range(len(self.classes_))])
 
         def render() -> Array:
-            self._align(faces, who)
+            self._align(faces, who, change, seed)
             return self.preview(faces[shown], labels[shown])
 
+        if preview is not None and stack is not None:
+            Path(preview).mkdir(parents=True, exist_ok=True)
+            write_image(Path(preview) / "step-00000000.png", render())
         # Always both, so that a checkpoint fits whether or not previews are wanted this time.
         callbacks = [train.PartDecoders(int(self.pretrain)), train.Preview(preview, render)]
+        rate = _RATES[self.share] if self.learning_rate is None else self.learning_rate
         trainer = train.Trainer(
-            self.model_, optim.OPTIMIZERS[self.optimizer](self.model_.parameters(), lr=self.learning_rate,
-                                                          clip_norm=self.clip_norm),
+            self.model_, optim.OPTIMIZERS[self.optimizer](self.model_.parameters(), lr=rate, clip_norm=self.clip_norm),
             train.FaceTask(self.ssim_weight, self.exchange), schedule=make_schedule(self.schedule, snapshots * every),
             callbacks=callbacks, progress="auto" if self.verbose else "off",
         )  # fmt: skip
@@ -215,86 +238,16 @@ class FaceSwap(Estimator):
         self.history_ = trainer.history
         self.n_iter_ = trainer.optimizer.steps
         self.model_.eval()
-        self._align(faces, who)
+        self._align(faces, who, change, seed)
         return self
 
-    # ---- alignment of codes ----
-    def _align(self, faces: Array, who: Array) -> None:
-        """Rotation, size and centre that carry the codes of each encoder to those of the first.
-
-        With A and B the centred codes of all faces by two encoders, the orthogonal R with the least |A R - B| is U V^T
-        of the singular value decomposition A^T B = U S V^T, and the best size is tr S / |A|^2.
-        """
-        people, code = len(self.classes_), int(self.code)
-        self.centre_, self.size_ = np.zeros((people, code), np.float32), np.ones(people, np.float32)
-        self.rotation_ = np.tile(np.eye(code, dtype=np.float32), (people if self.share == "none" else 1, 1, 1))
-        if self.align is None:
-            return
-        both = np.concatenate([faces, faces[:, :, ::-1]])
-        owner = np.concatenate([who, who])
-        if self.model_.shared:
-            codes = self._codes(both, 0)
-            for k in range(people):
-                self.centre_[k] = codes[owner == k].mean(0, dtype=np.float64)
-            return
-        separate = [self._codes(both, k).astype(np.float64) for k in range(people)]
-        centred = [c - c.mean(0) for c in separate]
-        for k in range(people):
-            self.centre_[k] = separate[k][owner == k].mean(0)
-            u, s, v = np.linalg.svd(centred[k].T @ centred[0])
-            self.rotation_[k] = u @ v
-            self.size_[k] = s.sum() / max((centred[k] ** 2).sum(), 1e-12)
-
-    def _carried(self, codes: Array, source: int, target: int) -> Array:
-        """Codes of person `source`'s face as the decoder of `target` understands them."""
-        if self.align is None or source == target:
-            return codes
-        away = codes - self.centre_[source]
-        if not self.model_.shared:
-            away = away @ self.rotation_[source] * (self.size_[source] / self.size_[target])
-            away = away @ self.rotation_[target].T
-        carried: Array = away + self.centre_[target]
-        return carried
-
-    # ---- faces and codes ----
-    def _codes(self, faces: Array, who: int) -> npt.NDArray[np.float32]:
-        return self._batched(lambda x: self.model_.encode(x, who), unit_pixels(faces))
-
-    def _decoded(self, codes: Array, who: int) -> npt.NDArray[np.float32]:
-        return self._batched(lambda z: self.model_.decode(z, who), codes.astype(np.float32))
-
-    def _batched(self, function: Any, values: Array) -> npt.NDArray[np.float32]:
-        training, device = self.model_.training, self.model_.device
-        self.model_.eval()
-        with no_grad():
-            parts = [
-                np.asarray(function(as_tensor(values[i : i + _BATCH]).to(device)).numpy())
-                for i in range(0, len(values), _BATCH)
-            ]
-        self.model_.train(training)
-        return np.concatenate(parts)
-
-    def transform(self, X: Any, source: Any = None) -> npt.NDArray[np.float32]:
-        """Codes (n, code) of faces X. source: whose they are, needed for share='none'."""
-        self._check_fitted()
-        if source is None and self.share == "none":
-            raise ArgumentError("FaceSwap: with share='none' say whose faces they are (source=)")
-        return self._codes(self._faces(X), 0 if source is None else self._person(source))
-
-    def inverse_transform(self, codes: Any, to: Any) -> npt.NDArray[np.float32]:
-        """Faces (n, h, w, c) in [0, 1] of person `to` from codes (n, code)."""
-        self._check_fitted()
-        values = np.asarray(codes, np.float32)
-        if values.ndim != 2 or values.shape[1] != self.code:
-            raise ShapeError(f"FaceSwap: expected codes (n, {self.code}), got shape {values.shape}")
-        return self._decoded(values, self._person(to))
-
+    # ---- swaps ----
     def _source(self, source: Any, target: int) -> int:
         if source is not None:
             return self._person(source)
         if len(self.classes_) == 2:
             return 1 - target
-        if self.align is None and self.share != "none":
+        if self.align is None and self.model_.shared:
             return target  # nothing depends on it
         raise ArgumentError(
             f"FaceSwap: with more than 2 people say whose faces they are (source=), one of {self.classes_.tolist()}"
@@ -358,14 +311,16 @@ class FaceSwap(Estimator):
     # ---- files ----
     def _fitted_meta(self) -> tuple[dict[str, Any], dict[str, Array]]:
         extra = {"classes": self.classes_.tolist(), "classes_dtype": self.classes_.dtype.str,
-                 "image_shape": list(self.image_shape_), "steps_done": self.n_iter_}  # fmt: skip
-        return extra, {"rotation": self.rotation_, "centre": self.centre_, "size": self.size_}
+                 "image_shape": list(self.image_shape_), "steps_done": self.n_iter_,
+                 "pretrain_history": self.pretrain_history_}  # fmt: skip
+        return extra, {"rotation": self.rotation_, "centre": self.centre_, "size": self.size_, "kept": self.kept_}
 
     def _restore(self, meta: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
         self.classes_ = np.asarray(meta["classes"], dtype=np.dtype(meta["classes_dtype"]))
         self.image_shape_ = tuple(int(n) for n in meta["image_shape"])  # type: ignore[assignment]
-        self.n_iter_ = int(meta["steps_done"])
+        self.n_iter_, self.pretrain_history_ = int(meta["steps_done"]), list(meta["pretrain_history"])
         self.rotation_, self.centre_, self.size_ = arrays["rotation"], arrays["centre"], arrays["size"]
+        self.kept_ = arrays["kept"]
         self._build(len(self.classes_), 0)
 
 

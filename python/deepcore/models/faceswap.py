@@ -137,8 +137,8 @@ class FaceNet(nn.Module):
         return self.decode(self.encode(x, who), who)
 
 
-def _dense(weight: npt.NDArray[Any], bias: npt.NDArray[Any]) -> nn.Linear:
-    layer = nn.Linear(weight.shape[1], weight.shape[0], activation="sigmoid", seed=0)
+def _dense(weight: npt.NDArray[Any], bias: npt.NDArray[Any], activation: str | None = "sigmoid") -> nn.Linear:
+    layer = nn.Linear(weight.shape[1], weight.shape[0], activation=activation, seed=0)
     layer.load_state_dict({"weight": np.ascontiguousarray(weight), "bias": bias})
     return layer
 
@@ -154,12 +154,16 @@ class UnrolledFaces(nn.Module):
         shape: height, width, channels of all faces; the lowest machine has as many visible units as they have values.
         people: number of autoencoders.
         stack: (weight (hidden, visible), hidden bias, visible bias) of each machine, from the bottom.
+        variance: None where the lowest visible units are Bernoulli; of Gaussian ones their variances (visible,), which
+            divide what goes up, and nothing squashes what comes down.
 
     Raises:
         ShapeError: sizes do not follow on each other.
     """
 
-    def __init__(self, shape: Shape, people: int, stack: Sequence[Machine]) -> None:
+    def __init__(
+        self, shape: Shape, people: int, stack: Sequence[Machine], *, variance: npt.NDArray[Any] | None = None
+    ) -> None:
         super().__init__()
         if people < 2 or not stack:
             raise ArgumentError(f"UnrolledFaces: expected people >= 2 and a machine, got {people} and {len(stack)}")
@@ -171,16 +175,21 @@ class UnrolledFaces(nn.Module):
                     f"{weight.shape}, {hidden.shape}, {visible.shape}"
                 )
             below = weight.shape[0]
+        if variance is not None and variance.shape != (len(stack[0][2]),):
+            raise ShapeError(f"UnrolledFaces: expected {len(stack[0][2])} variances, got shape {variance.shape}")
         self.shape, self.people, self.shared, self.joined = shape, people, False, False
-        self.encoders = nn.Sequential(
-            *(nn.Sequential(nn.Flatten(), *(_dense(w, up) for w, up, _ in stack)) for _ in range(people))
-        )
-        self.decoders = nn.Sequential(
-            *(
-                nn.Sequential(*(_dense(w.T, down) for w, _, down in reversed(stack)), nn.Reshape(*shape))
-                for _ in range(people)
-            )
-        )
+        rising = [w if i or variance is None else w / variance for i, (w, _, _) in enumerate(stack)]
+        out = "sigmoid" if variance is None else None
+
+        def up() -> nn.Sequential:
+            return nn.Sequential(nn.Flatten(), *(_dense(w, h) for w, (_, h, _) in zip(rising, stack, strict=True)))
+
+        def down() -> nn.Sequential:
+            layers = [_dense(w.T, v, "sigmoid" if i else out) for i, (w, _, v) in enumerate(stack)]
+            return nn.Sequential(*reversed(layers), nn.Reshape(*shape))
+
+        self.encoders = nn.Sequential(*(up() for _ in range(people)))
+        self.decoders = nn.Sequential(*(down() for _ in range(people)))
 
     def encode(self, x: Tensor, who: int) -> Tensor:
         """Codes (n, top hidden units) of faces x (n, h, w, c), by person `who`'s encoder."""
@@ -188,7 +197,7 @@ class UnrolledFaces(nn.Module):
         return codes
 
     def decode(self, codes: Tensor, who: int) -> Tensor:
-        """Faces (n, h, w, c) in (0, 1) of person `who` from codes."""
+        """Faces (n, h, w, c) of person `who` from codes; in (0, 1) but for Gaussian visible units."""
         faces: Tensor = self.decoders[who](codes)
         return faces
 

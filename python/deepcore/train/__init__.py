@@ -3,7 +3,7 @@
 from deepcore.train.callbacks import Callback, EarlyStopping
 from deepcore.train.checkpoint import load_checkpoint, save_checkpoint
 from deepcore.train.contrastive import Contrastive
-from deepcore.train.faceswap import BalancedFaces, FaceAugment, FaceTask, PartDecoders, Preview
+from deepcore.train.faceswap import BalancedFaces, FaceAugment, FaceTask, PartDecoders, Preview, changed_faces
 from deepcore.train.joint import JointBoltzmann
 from deepcore.train.reconstruction import Reconstruction
 from deepcore.train.supervised import Supervised, accuracy, cross_entropy, mean_squared_error
@@ -12,6 +12,6 @@ from deepcore.train.updown import UpDown
 
 __all__ = [
     "BalancedFaces", "Callback", "Contrastive", "EarlyStopping", "FaceAugment", "FaceTask", "JointBoltzmann",
-    "PartDecoders", "Preview", "Reconstruction", "Supervised", "Trainer", "UpDown", "accuracy", "cross_entropy",
-    "load_checkpoint", "mean_squared_error", "save_checkpoint",
+    "PartDecoders", "Preview", "Reconstruction", "Supervised", "Trainer", "UpDown", "accuracy", "changed_faces",
+    "cross_entropy", "load_checkpoint", "mean_squared_error", "save_checkpoint",
 ]  # fmt: skip

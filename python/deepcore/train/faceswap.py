@@ -26,6 +26,7 @@ Array = npt.NDArray[Any]
 
 _STREAM, _DRAWS = 1 << 46, 1 << 45  # away from the streams that order batches
 _KEPT = 0.98  # of the running mean codes, at each step
+_PIECE = 250  # faces changed at a time
 _KNOTS = 5  # of the warp, along each side
 
 
@@ -127,6 +128,20 @@ class FaceAugment:
         pictures = as_tensor(np.clip(lit, 0, 1))
         warped, target = (ops.grid_sample(pictures, g, padding="border").numpy() for g in (bent, grid))
         return warped, target, batch[1], 0.5 * (1 + u[:, 10:12])
+
+
+def changed_faces(
+    faces: Array, who: Indices, people: int, count: int, change: FaceAugment, seed: int
+) -> tuple[Array, Indices]:
+    """`count` faces (count, h, w, c), each person equally often, changed at random but not warped, and whose."""
+    draws = BalancedFaces(faces, who, people, count, seed)
+    pieces, owners = [], []
+    for at in range(0, count, _PIECE):
+        place = Place(0, at // _PIECE, np.arange(at, min(at + _PIECE, count)))
+        _, target, owner, _ = change(draws.pick(draws[place.indices], place), place)
+        pieces.append(target)
+        owners.append(owner)
+    return np.concatenate(pieces), np.concatenate(owners)
 
 
 def unit_pixels(faces: Array) -> npt.NDArray[np.float32]:
@@ -265,4 +280,6 @@ class Preview(Callback):
             write_image(self.folder / f"step-{record['step']:08d}.png", self.render())
 
 
-__all__ = ["BalancedFaces", "FaceAugment", "FaceModel", "FaceTask", "PartDecoders", "Preview", "unit_pixels"]
+__all__ = [
+    "BalancedFaces", "FaceAugment", "FaceModel", "FaceTask", "PartDecoders", "Preview", "changed_faces", "unit_pixels",
+]  # fmt: skip
