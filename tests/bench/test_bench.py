@@ -138,3 +138,30 @@ def test_numbers_for_people() -> None:
         "2.50 s", "1.23 ms", "45.7 us", "1.00 ms", "3.00 ns",
     ]  # fmt: skip
     assert table.ratio(None) == "" and table.ratio(12.34) == "12.3x"
+
+
+def test_checks_of_random_results_find_wrong_chains() -> None:
+    by_name = {c.name: c for found in ("rbm", "gibbs") for c in families()[found]}
+    step = by_name["CD-1 784x500 batch 100"]
+    arrays = step.arrays(np.random.default_rng(1))
+    built = step.builders["deepcore"](arrays)
+    right = built.numpy(built.step())
+    assert step.reference(*arrays, *right) == ()
+    given = arrays[2:]
+    for wrong in (given, [old + 2 * (new - old) for old, new in zip(given, right, strict=True)]):
+        with pytest.raises(AssertionError, match="change of w"):
+            step.reference(*arrays, *wrong)
+    half = by_name["half step 784x500 batch 100"]
+    built = half.builders["deepcore"](arrays)
+    p, sample = built.numpy(built.step())
+    assert half.reference(*arrays, p, sample) == ()
+    with pytest.raises(AssertionError, match="not bits"):
+        half.reference(*arrays, p, p)
+    with pytest.raises(AssertionError, match="off their means"):
+        half.reference(*arrays, p, sample * (np.arange(500) > 50))
+    annealing = by_name["10 AIS steps 784x500 of 100"]
+    built = annealing.builders["deepcore"](arrays)
+    (weights,) = built.numpy(built.step())
+    assert annealing.reference(*arrays, weights) == ()
+    with pytest.raises(AssertionError, match="expected"):
+        annealing.reference(*arrays, weights + 6 * weights.std())

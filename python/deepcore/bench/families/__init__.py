@@ -1,3 +1,6 @@
 """One module per family of kernels, each with its list `CASES`."""
 
-ORDER = ("gemm", "linear", "conv", "pool", "norm", "loss", "dropout", "elementwise", "reduce", "overhead", "training")
+ORDER = (
+    "gemm", "linear", "conv", "pool", "norm", "loss", "dropout", "elementwise", "reduce", "overhead", "gibbs", "rbm",
+    "training",
+)  # fmt: skip
