@@ -207,3 +207,15 @@ def test_energy_gap_has_the_gradient_of_the_free_energies() -> None:
 def test_errors(call: Any, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         call(*machine(6, 4))
+
+
+def test_steps_of_a_chain_allocate_nothing(isa: str) -> None:
+    w, b, c = machine(784, 500)
+    data = binary(100, 784)
+
+    def requests(steps: int) -> int:
+        before = dc.memory.statistics()["allocations"]
+        ops.rbm_gibbs(w, b, c, key=(0, 0, 0), steps=steps, data=data)
+        return int(dc.memory.statistics()["allocations"] - before)
+
+    assert requests(1) == requests(2) == requests(20) > 0
