@@ -1,4 +1,4 @@
-"""Makes the picture of docs/faceswap.md from drawn faces: `python docs/faceswap_pictures.py`, a few minutes."""
+"""Makes the pictures of docs/faceswap.md from drawn faces: `python docs/faceswap_pictures.py`, a few minutes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ def main() -> None:
     names = np.repeat(["ann", "bob"], 100)
     model = FaceSwap(width=12, code=64, steps=2000, augment={"warp": 0.01, "light": 0.05}, learning_rate=2e-3,
                      random_state=0, verbose=True).fit(faces, names)  # fmt: skip
+    machines = FaceSwap("rbm", layers=(500, 200), code=64, steps=1000, augment={"warp": 0.01, "light": 0.05},
+                        random_state=0, verbose=True).fit(faces, names)  # fmt: skip
     held = np.concatenate([cartoon_faces(p, 3, size=SIZE, seed=1) for p in (0, 1)])
-    sheet = model.preview(held, np.repeat(["ann", "bob"], 3))
-    write_image(HERE / "faceswap-preview.png", sheet.repeat(2, 0).repeat(2, 1))
-    print(f"held-out SSIM {model.score(held, np.repeat(['ann', 'bob'], 3)):.3f}")
+    whose = np.repeat(["ann", "bob"], 3)
+    for name, fitted in (("faceswap-preview", model), ("faceswap-machines", machines)):
+        write_image(HERE / f"{name}.png", fitted.preview(held, whose).repeat(2, 0).repeat(2, 1))
+        print(f"{name}: held-out SSIM {fitted.score(held, whose):.3f}")
 
 
 if __name__ == "__main__":

@@ -308,6 +308,20 @@ class FaceSwap(FaceCodes):
         sheet = rows.reshape(-1, *rows.shape[2:])
         return np.round(255 * sheet).astype(np.uint8)
 
+    def report(self, path: str | os.PathLike[str], X: Any, y: Any, *, title: str | None = None) -> None:
+        """Write one self-contained HTML file about this model on faces X, y (n,) whose they are: learning curves, also
+        of machines, swaps, the map of codes, filters of the lowest machine. Needs the viz extra."""
+        from deepcore.viz.faceswap import faceswap_report
+
+        self._check_fitted()
+        faces, labels = self._faces(X), check_labels(y, "FaceSwap")
+        check_lengths(faces, labels)
+        for person in np.unique(labels).tolist():
+            self._person(person)
+        if len(np.unique(labels)) < len(self.classes_):
+            raise ArgumentError(f"FaceSwap.report: expected faces of each of {self.classes_.tolist()}")
+        faceswap_report(self, path, faces, labels, title=title)
+
     # ---- files ----
     def _fitted_meta(self) -> tuple[dict[str, Any], dict[str, Array]]:
         extra = {"classes": self.classes_.tolist(), "classes_dtype": self.classes_.dtype.str,
