@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from bench.accept import Context, Result, figure
 from deepcore import data, metrics
-from deepcore.estimators import Autoencoder, codec
+from deepcore.estimators import DBN, Autoencoder, codec
 from deepcore.estimators.rate import PrincipalComponents
 
 Array = npt.NDArray[Any]
@@ -36,7 +36,8 @@ def _squared_error(x: Array, y: Array) -> float:
 
 @figure("ae-mnist", metric="squared error per test image", target=3.0, better="low", seconds=360)
 def ae_mnist(context: Context) -> Result:
-    """784-1000-500-250-30 and its mirror image; PCA of 30 components and a fine-tuning by L-BFGS beside it."""
+    """784-1000-500-250-30 and its mirror image. Beside it: PCA of 30 components, a fine-tuning by L-BFGS, and the same
+    net from a deep belief net, before and after six epochs of fine-tuning."""
     x, held, test = _digits(context)
     x = np.concatenate([x, held])
     model = Autoencoder(
@@ -53,7 +54,22 @@ def ae_mnist(context: Context) -> Result:
     }  # fmt: skip
     context.progress(f"squared error {error:.4f}; now L-BFGS")
     model.set_params(loss="squared").fine_tune(x, "lbfgs", batch_size=20_000, iterations=4)
-    return error, {**also, "after_lbfgs": -model.score(test)}
+    also["after_lbfgs"] = -model.score(test)
+    context.progress("now from a deep belief net")
+    unrolled = _from_dbn(context, x)
+    also["dbn_pretrained"] = -unrolled.score(test)
+    unrolled.fine_tune(x, "adam", epochs=6, learning_rate=3e-3)
+    return error, {**also, "dbn_fine_tuned": -unrolled.score(test)}
+
+
+def _from_dbn(context: Context, x: Array) -> Autoencoder:
+    """The same sizes from a deep belief net with Gaussian code units (Hinton and Salakhutdinov, 2006), a few epochs a
+    layer."""
+    code = {"hidden_units": "gaussian", "learning_rate": 1e-3}
+    dbn = DBN((1000, 500, 250, CODE), settings=({}, {}, {}, code), n_iter=4, learning_rate=0.1,
+              random_state=context.seed, verbose=True, device=context.device).fit(x)  # fmt: skip
+    return Autoencoder.from_dbn(dbn, loss="cross_entropy", batch_size=128, random_state=context.seed, verbose=True,
+                                device=context.device)  # fmt: skip
 
 
 @figure("ae-denoise", metric="PSNR above the better of median and PCA, dB", target=3.0, better="high", seconds=300)

@@ -252,8 +252,7 @@ class RBM(Machine):
         else:
             validation = None
         if self.bias_from_data:
-            mean, variance = _moments(x, known)
-            initial_visible_bias(self.model_, mean, variance)
+            initial_visible_bias(self.model_, *_moments(x, known, self.model_.learns_variance))
         task = self._task(seed)
         loader = self._loader(x, known, seed)
         monitor = Monitor(_head(x, known), None if validation is None else _head(validation, None)[0], seed)
@@ -282,7 +281,7 @@ class RBM(Machine):
         if first:
             self._build(self.n_features_in_, seed)
             if self.bias_from_data:
-                initial_visible_bias(self.model_, *_moments(x, known))
+                initial_visible_bias(self.model_, *_moments(x, known, self.model_.learns_variance))
         if not hasattr(self, "trainer_"):
             task = self._task(seed)
             callbacks: list[train.Callback] = [task, Updates()] if self.keep_updates else [task]
@@ -348,15 +347,15 @@ def _head(x: Any, known: Array | None, n: int = 1000) -> tuple[Array, Array | No
     return values, None if known is None else known[rows]
 
 
-def _moments(x: Any, known: Array | None) -> tuple[Array, Array]:
-    """Mean and variance of each feature over its known entries."""
+def _moments(x: Any, known: Array | None, spread: bool) -> tuple[Array, Array | None]:
+    """Mean and, if asked for (it costs three passes), variance of each feature over its known entries."""
     if isinstance(x, SparseRows):
         return x.moments()
     if known is None:
-        return x.mean(0, dtype=np.float64), x.var(0, dtype=np.float64)
+        return x.mean(0, dtype=np.float64), x.var(0, dtype=np.float64) if spread else None
     count = np.maximum(known.sum(0, dtype=np.float64), 1)
     mean = x.sum(0, dtype=np.float64) / count
-    return mean, (known * (x - mean) ** 2).sum(0, dtype=np.float64) / count
+    return mean, (known * (x - mean) ** 2).sum(0, dtype=np.float64) / count if spread else None
 
 
 __all__: Sequence[str] = ["RBM"]
