@@ -152,7 +152,7 @@ def faceswap_orl(context: Context) -> Result:
     people = [1, 11, 21, 31]
     judge, known = _judge(context, faces, epochs=60)
     others = np.concatenate([_split({p: x})[0][p] for p, x in faces.items() if p not in people])
-    model = FaceSwap(shrink=1.0, pretrain=1500, exchange=1.0, steps=3600, batch_size=16, snapshot=200, ssim_weight=0.7,
+    model = FaceSwap(shrink=0.5, pretrain=1500, exchange=1.0, steps=3600, batch_size=16, snapshot=200, ssim_weight=0.7,
                      augment={"warp": 0.01}, random_state=context.seed, verbose=True,
                      device=context.device)  # fmt: skip
     return _figure(context, faces, people, judge, known, model, others, steps_apart=600)

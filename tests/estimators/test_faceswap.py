@@ -169,6 +169,17 @@ def test_shrunk_codes_keep_what_the_target_varies_in(share: str) -> None:
     np.testing.assert_array_equal(whole.reconstruct(TEST, TEST_NAMES), shrunk.reconstruct(TEST, TEST_NAMES))
 
 
+def test_shrunk_codes_leave_out_light() -> None:
+    model = quick(shrink=1.0, steps=40).fit(FACES, NAMES)
+    who = (NAMES == "bob").astype(np.int64)
+    darker = model.transform((FACES * 0.7).astype(np.uint8)) - model.transform(FACES)
+    left = []
+    for light in (0.0, 0.9):
+        model._align(FACES, who, FaceAugment(light=light, colour=0.0), 0)
+        left.append(np.linalg.norm(darker @ model.kept_[1]))
+    assert left[1] < 0.6 * left[0]
+
+
 def test_previews_show_the_same_faces_at_each_snapshot(tmp_path: Path) -> None:
     pytest.importorskip("PIL")
     quick().fit(FACES, NAMES, preview=tmp_path / "preview")

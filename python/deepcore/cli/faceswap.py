@@ -51,8 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--width", type=int, help="channels of the first layer (default: 24; not with --share rbm)")
     train.add_argument("--code", type=int, default=256, help="length of the code (default: %(default)s)")
     train.add_argument("--shrink", type=float, default=0.0,
-                       help="how much of a code to leave out where the target's own faces do not vary; 1 to 3 for few "
-                       "faces (default: %(default)s)")  # fmt: skip
+                       help="how much of a code to leave out where the target's own faces do not vary; 0.3 to 2 for "
+                       "few faces (default: %(default)s)")  # fmt: skip
     train.add_argument("--exchange", type=float, default=0.0, metavar="SHARE",
                        help="0 to 1: train decoders to disregard whom a code shows (default: %(default)s)")  # fmt: skip
     train.add_argument("--layers", type=int, nargs="+", metavar="UNITS",

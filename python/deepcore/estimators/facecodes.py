@@ -71,12 +71,20 @@ class FaceCodes(Estimator):
         self.kept_ = np.tile(np.eye(code, dtype=np.float32), (people if self.shrink else 1, 1, 1))
         if not self.shrink:
             return
-        changed, owner = train.changed_faces(faces, who, people, people * _DRAWS, change, seed)
+        still = {"warp": 0.0, "flip": 0.0, "rotate": 0.0, "zoom": 0.0, "shift": 0.0, "light": 0.0, "colour": 0.0}
+        moves = {name: getattr(change, name) for name in ("flip", "rotate", "zoom", "shift")}
+        lights = {name: getattr(change, name) for name in ("light", "colour")}
+        draws = [
+            train.changed_faces(
+                faces, who, people, people * _DRAWS, train.FaceAugment(**{**still, **some}, seed=change.seed), seed
+            )
+            for some in (moves, lights, {})
+        ]
         for k in range(people):
-            codes = self._codes(changed[owner == k], k).astype(np.float64)
-            covariance = np.cov(codes.T, bias=True).reshape(code, code)
-            floor = max(self.shrink * covariance.trace() / code, 1e-12)
-            self.kept_[k] = np.linalg.solve(covariance + floor * np.eye(code), covariance)
+            moved, lit, plain = (self._codes(x[owner == k], k).astype(np.float64) for x, owner in draws)
+            wanted = np.cov(moved.T, bias=True).reshape(code, code)
+            unwanted = (lit - plain).T @ (lit - plain) / len(lit) + max(wanted.trace() / code, 1e-12) * np.eye(code)
+            self.kept_[k] = np.linalg.solve(wanted + self.shrink * unwanted, wanted)
 
     def _turns(self, faces: Array, who: Array) -> None:
         """Rotation, size and centre that carry the codes of each encoder to those of the first.

@@ -53,9 +53,10 @@ class FaceSwap(FaceCodes):
             each person's own faces, so that the mean face of one becomes that of the other. None leaves codes as they
             are.
         shrink: with 'procrustes', what a code is away from the mean is reduced in directions in which codes of the
-            target's own faces vary little: times S (S + shrink s I)^-1, with S the covariance of these codes, s their
-            mean variance. A decoder that has seen few faces draws strange ones elsewhere. 0 keeps all; 1 to 3 gives
-            swaps that are the target's more surely and follow the source less closely.
+            target's own faces, moved and mirrored as `augment` does, vary little, or in which the light of `augment`
+            moves them: times S (S + shrink (s I + L))^-1, with S the covariance of these codes, s their mean variance,
+            L the mean square of what light does. A decoder that has seen few faces draws strange ones elsewhere. 0
+            keeps all; 0.3 to 2 gives swaps that are the target's more surely and follow the source less.
         code: length of the code.
         width: channels of the first convolution, None for 24; not for share='rbm'.
         layers: for share='rbm': hidden units of the machines below the code from the bottom, None for (1000, 500).
