@@ -25,26 +25,26 @@ def reconstruction_kl(rbm: nn.RBM, v: Array, known: Array | None = None) -> tupl
     """
     with no_grad():
         x = as_tensor(np.ascontiguousarray(v)).to(rbm.device)
-        r = np.asarray(rbm.reconstruct(x).numpy(), np.float64)
+        r = np.asarray(rbm.reconstruct(x).numpy())
         variance = rbm.variance
-    p = np.asarray(v, np.float64)
-    weight = np.ones_like(p) if known is None else known
-    count = max(float(weight.sum()), 1.0)
-    error = float((weight * (p - r) ** 2).sum() / count)
+    weight = np.ones_like(r) if known is None else known
+    count = max(float(weight.sum(dtype=np.float64)), 1.0)
+    gap = v - r
+    error = float((weight * gap * gap).sum(dtype=np.float64) / count)
     kind = rbm.units.visible
     if kind == "bernoulli":
-        q = np.clip(r, 1e-7, 1 - 1e-7)
-        terms = _entropy(p, q) + _entropy(1 - p, 1 - q)
+        q = np.clip(r, 1e-7, 1 - 1e-7, dtype=r.dtype)
+        terms = _entropy(v) + _entropy(1 - v) - v * np.log(q) - (1 - v) * np.log1p(-q)
     elif kind == "softmax":
-        terms = _entropy(p, np.clip(r, 1e-7, 1))
+        terms = _entropy(v) - v * np.log(np.maximum(r, 1e-7))
     else:
-        s = 1.0 if variance is None else np.asarray(variance.numpy(), np.float64)
-        terms = (p - r) ** 2 / (2 * s)
-    return float((weight * terms).sum() / count), error
+        terms = gap * gap / (2 * (1.0 if variance is None else np.asarray(variance.numpy())))
+    return float((weight * terms).sum(dtype=np.float64) / count), error
 
 
-def _entropy(p: Array, q: Array) -> Array:
-    result: Array = np.where(p > 0, p * (np.log(np.where(p > 0, p, 1)) - np.log(q)), 0)
+def _entropy(p: Array) -> Array:
+    """p log p, 0 at 0."""
+    result: Array = p * np.log(np.maximum(p, 1e-30))
     return result
 
 
