@@ -12,7 +12,7 @@ import deepcore as dc
 from deepcore import _C, ops
 from deepcore.errors import ArgumentError, DtypeError, GradientError, ShapeError
 from deepcore.ops.rbm import Hold, Units
-from deepcore.testing.cases.rbm import words
+from deepcore.testing.cases.random import words
 
 
 def machine(visible: int, hidden: int, seed: int = 0, dtype: str = "float32", scale: float = 0.3) -> Any:

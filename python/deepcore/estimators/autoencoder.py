@@ -110,13 +110,6 @@ class Autoencoder(Coding):
         self.verbose = verbose
         self.device = device
 
-    def __sklearn_tags__(self) -> Any:
-        """Facts for scikit-learn (only called by it)."""
-        from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
-
-        return Tags(estimator_type=None, target_tags=TargetTags(required=False), input_tags=InputTags(),
-                    transformer_tags=TransformerTags(preserves_dtype=["float32"]))  # fmt: skip
-
     def _check_parameters(self) -> None:
         super()._check_parameters()
         if self.scaling not in SCALINGS:

@@ -21,6 +21,8 @@ class Estimator:
     """Parameters are the arguments of __init__, stored as they came; what fit learns ends in an underscore."""
 
     _kind = "estimator"
+    _takes_sparse = False
+    random_state: Any
 
     @classmethod
     def _names(cls) -> list[str]:
@@ -48,8 +50,12 @@ class Estimator:
 
     def __sklearn_tags__(self) -> Any:
         """Facts for scikit-learn (only called by it)."""
-        from sklearn.utils import ClassifierTags, InputTags, RegressorTags, Tags, TargetTags
+        from sklearn.utils import ClassifierTags, InputTags, RegressorTags, Tags, TargetTags, TransformerTags
 
+        if self._kind == "transformer":
+            return Tags(estimator_type=None, target_tags=TargetTags(required=False),
+                        input_tags=InputTags(sparse=self._takes_sparse),
+                        transformer_tags=TransformerTags(preserves_dtype=["float32"]))  # fmt: skip
         return Tags(
             estimator_type=self._kind,
             target_tags=TargetTags(required=True, multi_output=self._kind == "regressor",
@@ -61,6 +67,13 @@ class Estimator:
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
+
+    def _seed(self) -> int:
+        if self.random_state is None:
+            return int(np.random.SeedSequence().generate_state(1)[0])
+        if hasattr(self.random_state, "randint"):  # a numpy RandomState
+            return int(self.random_state.randint(1 << 31))
+        return int(self.random_state)
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "model_"):

@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from deepcore import ops, random, train
-from deepcore.autograd import no_grad
 from deepcore.errors import ArgumentError, DataError, ShapeError
 from deepcore.estimators import codec, rate
 from deepcore.estimators.supervised import SupervisedEstimator
 from deepcore.models import AutoencoderNet
-from deepcore.tensor import Tensor, as_tensor
+from deepcore.nn.mapping import mapped
+from deepcore.tensor import Tensor
 from deepcore.train.reconstruction import gaussian_divergence
 
 Array = npt.NDArray[Any]
@@ -56,17 +56,7 @@ class Coding(SupervisedEstimator):
         return net
 
     def _batched(self, function: Callable[[Tensor], Tensor], x: Array) -> Array:
-        n = len(x)
-        if n < 16:
-            # Products with few rows sum in another order: with more rows a sample's result is the same in any company.
-            x = np.concatenate([x, np.zeros((16 - n, *x.shape[1:]), x.dtype)])
-        device = self.model_.device
-        with no_grad():
-            parts = [
-                np.asarray(function(as_tensor(np.ascontiguousarray(x[i : i + _ROWS])).to(device)).numpy())
-                for i in range(0, len(x), _ROWS)
-            ]
-        return np.concatenate(parts)[:n]
+        return mapped(function, x, self.model_.device, _ROWS)
 
     def transform(self, X: Any) -> Array:
         """Codes (n, k), float32; the means of a variational net."""

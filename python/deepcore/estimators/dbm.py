@@ -14,7 +14,6 @@ from deepcore.data import ArrayDataset, DataLoader
 from deepcore.device import resolve_device
 from deepcore.errors import ArgumentError
 from deepcore.estimators.base import Estimator, check_matrix
-from deepcore.estimators.rbm import RBM
 from deepcore.estimators.supervised import make_schedule
 from deepcore.models import DeepBoltzmann
 from deepcore.nn.mapping import mapped
@@ -65,13 +64,6 @@ class DBM(Estimator):
         self.verbose = verbose
         self.device = device
 
-    def __sklearn_tags__(self) -> Any:
-        """Facts for scikit-learn (only called by it)."""
-        from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
-
-        return Tags(estimator_type=None, target_tags=TargetTags(required=False), input_tags=InputTags(),
-                    transformer_tags=TransformerTags(preserves_dtype=["float32"]))  # fmt: skip
-
     def _rows(self, x: Any, *, fitting: bool) -> Array:
         values = check_matrix(x, self, fitting=fitting)
         if values.min() < 0 or values.max() > 1:
@@ -93,7 +85,7 @@ class DBM(Estimator):
         if not isinstance(self.n_iter, (int, np.integer)) or self.n_iter < 1 or self.batch_size < 1:
             raise ArgumentError(f"DBM: expected n_iter, batch_size >= 1, got {self.n_iter!r}, {self.batch_size!r}")
         x = self._rows(X, fitting=True)
-        seed = RBM(random_state=self.random_state)._seed()
+        seed = self._seed()
         self._build(self.n_features_in_, seed)
         self.model_.start_from(x.mean(0))
         task = train.JointBoltzmann(chains=self.chains, k=self.k, mean_field_steps=self.mean_field_steps,

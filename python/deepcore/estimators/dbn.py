@@ -81,13 +81,6 @@ class DBN(Estimator):
         self.verbose = verbose
         self.device = device
 
-    def __sklearn_tags__(self) -> Any:
-        """Facts for scikit-learn (only called by it)."""
-        from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
-
-        return Tags(estimator_type=None, target_tags=TargetTags(required=False), input_tags=InputTags(),
-                    transformer_tags=TransformerTags(preserves_dtype=["float32"]))  # fmt: skip
-
     def _check_parameters(self) -> None:
         resolve_device(self.device)
         if not len(self.layers) or any(not isinstance(n, (int, np.integer)) or n < 1 for n in self.layers):
@@ -137,7 +130,7 @@ class DBN(Estimator):
                 raise ArgumentError(f"DBN: expected at least 2 classes, got one class: {self.classes_.tolist()}")
         else:
             self.__dict__.pop("classes_", None)
-        seed = RBM(random_state=self.random_state)._seed()
+        seed = self._seed()
         folder = None if checkpoint is None else Path(checkpoint)
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)

@@ -65,6 +65,7 @@ class RBM(Machine):
     """
 
     _kind = "transformer"
+    _takes_sparse = True
     _layer = 0  # of a stack: its machines draw different random numbers
     model_: nn.RBM
     history_: list[dict[str, Any]]
@@ -126,13 +127,6 @@ class RBM(Machine):
         self.verbose = verbose
         self.device = device
 
-    def __sklearn_tags__(self) -> Any:
-        """Facts for scikit-learn (only called by it)."""
-        from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
-
-        return Tags(estimator_type=None, target_tags=TargetTags(required=False), input_tags=InputTags(sparse=True),
-                    transformer_tags=TransformerTags(preserves_dtype=["float32"]))  # fmt: skip
-
     # ---- building ----
     def _check_parameters(self) -> None:
         resolve_device(self.device)
@@ -145,13 +139,6 @@ class RBM(Machine):
         if self.settle is not None and (self.settle < 1 or self.tolerance <= 0):
             raise ArgumentError(f"RBM: expected settle >= 1 and tolerance > 0, got {self.settle}, {self.tolerance}")
         check_schedule("RBM", "momentum", self.momentum, 0)
-
-    def _seed(self) -> int:
-        if self.random_state is None:
-            return int(np.random.SeedSequence().generate_state(1)[0])
-        if hasattr(self.random_state, "randint"):  # a numpy RandomState
-            return int(self.random_state.randint(1 << 31))
-        return int(self.random_state)
 
     def _rows(self, x: Any, *, fitting: bool) -> tuple[Any, Array | None]:
         """Samples as float32 rows (a matrix, or `SparseRows`), and which entries are known (None: all)."""

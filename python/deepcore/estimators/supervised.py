@@ -66,13 +66,6 @@ class SupervisedEstimator(Estimator):
     def _task(self) -> Task:
         raise NotImplementedError
 
-    def _seed(self) -> int:
-        if self.random_state is None:
-            return int(np.random.SeedSequence().generate_state(1)[0])
-        if hasattr(self.random_state, "randint"):  # a numpy RandomState
-            return int(self.random_state.randint(1 << 31))
-        return int(self.random_state)
-
     def _check_parameters(self) -> None:
         owner = type(self).__name__
         resolve_device(self.device)

@@ -9,19 +9,24 @@ import numpy as np
 from deepcore import ops
 from deepcore.testing.case import Case
 
+LOW, SHIFT = np.uint64(0xFFFFFFFF), np.uint64(32)
 
-def reference_philox(seed: int, stream: int, blocks: int) -> Any:
-    """The words of the first `blocks` Philox4x32-10 blocks of (seed, stream), by the paper's definition."""
-    low = np.uint64(0xFFFFFFFF)
-    c = [np.arange(blocks, dtype=np.uint64), np.zeros(blocks, np.uint64),
-         np.full(blocks, stream & 0xFFFFFFFF, np.uint64), np.full(blocks, stream >> 32, np.uint64)]  # fmt: skip
+
+def words(seed: int, stream: int, blocks: Any) -> Any:
+    """The four words of each Philox4x32-10 block of (seed, stream): blocks (...) -> (..., 4)."""
+    block = np.asarray(blocks, np.uint64)
+    c = [block & LOW, block >> SHIFT, np.full_like(block, stream & 0xFFFFFFFF), np.full_like(block, stream >> 32)]
     k0, k1 = seed & 0xFFFFFFFF, seed >> 32
     for _ in range(10):
         p0, p1 = np.uint64(0xD2511F53) * c[0], np.uint64(0xCD9E8D57) * c[2]
-        shift = np.uint64(32)
-        c = [(p1 >> shift) ^ c[1] ^ np.uint64(k0), p1 & low, (p0 >> shift) ^ c[3] ^ np.uint64(k1), p0 & low]
+        c = [(p1 >> SHIFT) ^ c[1] ^ np.uint64(k0), p1 & LOW, (p0 >> SHIFT) ^ c[3] ^ np.uint64(k1), p0 & LOW]
         k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
-    return np.stack(c, 1).reshape(-1)
+    return np.stack(c, -1)
+
+
+def reference_philox(seed: int, stream: int, blocks: int) -> Any:
+    """The words of the first `blocks` Philox4x32-10 blocks of (seed, stream), by the paper's definition."""
+    return words(seed, stream, np.arange(blocks)).reshape(-1)
 
 
 def _reference_dropout(x: Any, p: float) -> Any:

@@ -10,22 +10,10 @@ import numpy as np
 from deepcore import ops
 from deepcore.ops.rbm import Hold, Units
 from deepcore.testing.case import Case
+from deepcore.testing.cases.random import words
 
 SEED, LAYER, STEP = 5, 3, 9
 BETAS = (0.0, 0.1, 0.4, 1.0)
-LOW, SHIFT = np.uint64(0xFFFFFFFF), np.uint64(32)
-
-
-def words(seed: int, stream: int, blocks: Any) -> Any:
-    """The four words of each Philox4x32-10 block of (seed, stream): blocks (...) -> (..., 4)."""
-    block = np.asarray(blocks, np.uint64)
-    c = [block & LOW, block >> SHIFT, np.full_like(block, stream & 0xFFFFFFFF), np.full_like(block, stream >> 32)]
-    k0, k1 = seed & 0xFFFFFFFF, seed >> 32
-    for _ in range(10):
-        p0, p1 = np.uint64(0xD2511F53) * c[0], np.uint64(0xCD9E8D57) * c[2]
-        c = [(p1 >> SHIFT) ^ c[1] ^ np.uint64(k0), p1 & LOW, (p0 >> SHIFT) ^ c[3] ^ np.uint64(k1), p0 & LOW]
-        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
-    return np.stack(c, -1)
 
 
 def unit_words(half: int, rows: int, units: int) -> Any:
