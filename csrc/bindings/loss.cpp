@@ -26,7 +26,8 @@ void bind_loss(py::module_& m) {
   m.def("soft_cross_entropy", &ops::soft_cross_entropy, "x"_a, "t"_a, "weights"_a, NoGil());
   m.def("soft_cross_entropy_grad", &ops::soft_cross_entropy_grad, "x"_a, "t"_a, "weights"_a, "lse"_a, "g"_a, NoGil());
   m.def("bce_with_logits", &ops::bce_with_logits, "x"_a, "t"_a, "pos_weight"_a, NoGil());
-  m.def("bce_with_logits_grad", &ops::bce_with_logits_grad, "x"_a, "t"_a, "pos_weight"_a, "g"_a, NoGil());
+  m.def("bce_with_logits_grad", &ops::bce_with_logits_grad, "x"_a, "t"_a, "pos_weight"_a, "g"_a, "need_x"_a = true,
+        "need_t"_a = true, NoGil());
 }
 
 }  // namespace dc

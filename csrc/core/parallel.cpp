@@ -28,7 +28,7 @@ inline void pause() {
 #endif
 }
 
-constexpr int kSpins = 1000;  // some 20 to 50 microseconds
+constexpr int kSpins = 4000;  // some 40 to 200 microseconds: longer than Python takes between two operations
 
 struct Job {
   void (*function)(void*, int64_t) = nullptr;

@@ -58,7 +58,7 @@ struct Product {
         panels(ceil_div(shape.n, kTileColumns)),
         depth(even_depth(shape.k, kDepth)) {
     const bool a_conflict = s.a_col == 1 && (s.a_row * static_cast<int64_t>(sizeof(T))) % 2048 == 0;
-    a_in_place = a_conflict ? s.m <= 8 : s.m <= kTileRows * 2 || s.n <= kTileColumns * 4 || s.m * s.k <= 1 << 16;
+    a_in_place = a_conflict ? s.m <= 8 : s.m <= kTileRows * 2 || s.n <= kTileColumns * 4 || s.m * s.k <= 1 << 17;
     b_in_place = s.b_col == 1 && s.m <= 10 * kTileRows;
   }
 

@@ -323,14 +323,15 @@ void bce_logits(int64_t rows, int64_t c, const T* x, const T* t, const T* pos_we
 
 // gx = g ((1 - t) - q s(-x)), gt = g ((v - 1) softplus(-x) - x).
 template <class T>
-void bce_logits_grad(int64_t rows, int64_t c, const T* x, const T* t, const T* pos_weight, const T* g, T* gx, T* gt,
-                     Context& context) {
+void bce_logits_grad(int64_t rows, int64_t c, const T* x, const T* t, const T* pos_weight, const T* g, int64_t g_step,
+                     T* gx, T* gt, Context& context) {
   if (!pos_weight) c = rows * c, rows = 1;
   const Vec<T> one = Vec<T>::set(T(1));
   const auto piece = [&](int64_t row, int64_t first, int64_t last) {
     const int64_t o = row * c + first;
     for_vectors<T>(last - first, [&](int64_t k, int m) {
-      const Vec<T> xv = load_any(x + o + k, m), tv = load_any(t + o + k, m), gv = load_any(g + o + k, m);
+      const Vec<T> xv = load_any(x + o + k, m), tv = load_any(t + o + k, m);
+      const Vec<T> gv = g_step ? load_any(g + o + k, m) : Vec<T>::set(*g);
       const Vec<T> extra = pos_weight ? load_any(pos_weight + first + k, m) - one : Vec<T>::zero();
       if (gx) store_any(gx + o + k, gv * fnma(fma(extra, tv, one), sigmoid(-xv), one - tv), m);
       if (gt) store_any(gt + o + k, gv * (pos_weight ? fma(extra, softplus(-xv), -xv) : -xv), m);

@@ -41,7 +41,9 @@ struct LossKernels {
       soft_cross_entropy_grad;
   // Elementwise -(v t log s(x) + (1 - t) log(1 - s(x))), s the logistic function, v: c values or null (1).
   Kernel<void(int64_t rows, int64_t c, const T* x, const T* t, const T* pos_weight, T* loss, Context&)> bce_logits;
-  Kernel<void(int64_t rows, int64_t c, const T* x, const T* t, const T* pos_weight, const T* g, T* gx, T* gt, Context&)>
+  // g at [i * g_step] for element i, g_step 0 or 1; gx or gt may be null.
+  Kernel<void(int64_t rows, int64_t c, const T* x, const T* t, const T* pos_weight, const T* g, int64_t g_step, T* gx,
+              T* gt, Context&)>
       bce_logits_grad;
   // y[0] = scale times the sum of n numbers, in double until it is rounded once.
   Kernel<void(int64_t n, double scale, const T* x, T* y, Context&)> total;

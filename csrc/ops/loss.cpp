@@ -195,20 +195,28 @@ Array bce_with_logits(const Array& x0, const Array& t0, const std::optional<Arra
   });
 }
 
-std::pair<Array, Array> bce_with_logits_grad(const Array& x0, const Array& t0, const std::optional<Array>& pos_weight0,
-                                             const Array& g0) {
+std::pair<std::optional<Array>, std::optional<Array>> bce_with_logits_grad(const Array& x0, const Array& t0,
+                                                                           const std::optional<Array>& pos_weight0,
+                                                                           const Array& g0, bool need_x, bool need_t) {
   const char* op = "bce_with_logits_grad";
   check_same_shape(op, x0, t0);
   check_same_shape(op, x0, g0);
   const Rows r = x0.ndim() > 0 ? rows_of(op, x0) : Rows{1, 1};
-  const Array x = contiguous(x0), t = contiguous(t0), g = contiguous(g0);
+  const Array x = contiguous(x0), t = contiguous(t0);
+  // The cotangent of a sum is one number for all.
+  bool one = true;
+  for (int d = 0; d < g0.ndim(); ++d) one = one && (g0.strides()[d] == 0 || g0.shape(d) == 1);
+  const Array g = one ? g0 : contiguous(g0);
   const std::optional<Array> pos_weight = class_values(op, pos_weight0, x);
   return dispatch_float(op, x.dtype(), [&]<class T>(T) {
-    Array gx(x.shape(), x.dtype(), x.device()), gt(x.shape(), x.dtype(), x.device());
-    if (x.size() > 0)
+    std::optional<Array> gx, gt;
+    if (need_x) gx = Array(x.shape(), x.dtype(), x.device());
+    if (need_t) gt = Array(x.shape(), x.dtype(), x.device());
+    if (x.size() > 0 && (need_x || need_t))
       kernels<T>(x.device())
           .loss->bce_logits_grad(r.rows, r.c, x.data<T>(), t.data<T>(), pointer<T>(pos_weight), g.data<T>(),
-                                 gx.template data<T>(), gt.template data<T>(), context(x.device()));
+                                 one ? 0 : 1, need_x ? gx->template data<T>() : nullptr,
+                                 need_t ? gt->template data<T>() : nullptr, context(x.device()));
     return std::pair(gx, gt);
   });
 }

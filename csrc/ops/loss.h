@@ -31,7 +31,9 @@ std::pair<Array, Array> soft_cross_entropy_grad(const Array& x, const Array& t, 
                                                 const Array& lse, const Array& g);
 // Elementwise; pos_weight: one value per entry of the last axis.
 Array bce_with_logits(const Array& x, const Array& t, const std::optional<Array>& pos_weight);
-std::pair<Array, Array> bce_with_logits_grad(const Array& x, const Array& t, const std::optional<Array>& pos_weight,
-                                             const Array& g);
+// Cotangents of x and t, each where it is needed.
+std::pair<std::optional<Array>, std::optional<Array>> bce_with_logits_grad(const Array& x, const Array& t,
+                                                                           const std::optional<Array>& pos_weight,
+                                                                           const Array& g, bool need_x, bool need_t);
 
 }  // namespace dc::ops

@@ -1,7 +1,9 @@
 #include "ops/matmul.h"
 
 #include "ops/dispatch.h"
+#include "ops/elementwise.h"
 #include "ops/movement.h"
+#include "ops/reduce.h"
 
 namespace dc::ops {
 
@@ -155,6 +157,38 @@ Array linear(const Array& x0, const Array& w0, const std::optional<Array>& bias0
                   context(x.device()));
     return y;
   });
+}
+
+LinearGrads linear_grad(const Array& g0, const Array& y, const Array& x, const Array& w, Activation activation,
+                        bool need_x, bool need_w, bool need_bias) {
+  const char* op = "linear_grad";
+  DC_CHECK(w.ndim() == 2 && x.ndim() >= 1 && x.shape(x.ndim() - 1) == w.shape(1), ShapeError, op,
+           ": expected x (..., c) and w (k, c), got ", x.shape(), " and ", w.shape());
+  Dims shape = x.shape();
+  shape[shape.size() - 1] = w.shape(0);
+  DC_CHECK(g0.shape() == shape && y.shape() == shape, ShapeError, op, ": expected g and y ", shape, ", got ",
+           g0.shape(), " and ", y.shape());
+  const auto before = [&](const Array& g) {
+    switch (activation) {
+      case Activation::relu:
+        return binary(BinaryOp::relu_grad, g, y);
+      case Activation::sigmoid:
+        return binary(BinaryOp::sigmoid_grad, g, y);
+      case Activation::tanh:
+        return binary(BinaryOp::tanh_grad, g, y);
+      case Activation::none:
+        break;
+    }
+    return g;
+  };
+  int64_t rows = 1;
+  for (int d = 0; d + 1 < x.ndim(); ++d) rows *= x.shape(d);
+  const Array g = reshape(before(g0), {rows, w.shape(0)});
+  LinearGrads r;
+  if (need_x) r.x = reshape(matmul(g, w), x.shape());
+  if (need_w) r.w = matmul(transpose(g, {1, 0}), reshape(x, {rows, w.shape(1)}));
+  if (need_bias) r.bias = reduce(ReduceOp::sum, g, {0}, false, false);
+  return r;
 }
 
 }  // namespace dc::ops

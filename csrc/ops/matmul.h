@@ -13,6 +13,12 @@ Array matmul(const Array& a, const Array& b);
 // `packed`: null, or pack_linear(w) made on this instruction set, which then stands for w.
 Array linear(const Array& x, const Array& w, const std::optional<Array>& bias, Activation activation,
              const std::optional<Array>& packed = std::nullopt);
+// Cotangents of the arguments of y = linear(x, w, bias, activation) from that of y, each where it is needed.
+struct LinearGrads {
+  std::optional<Array> x, w, bias;
+};
+LinearGrads linear_grad(const Array& g, const Array& y, const Array& x, const Array& w, Activation activation,
+                        bool need_x, bool need_w, bool need_bias);
 // w (k, c) as the tiles of the GEMM read it: worth keeping where one w meets many small x.
 Array pack_linear(const Array& w);
 

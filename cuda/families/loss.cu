@@ -309,12 +309,12 @@ void bce_logits(int64_t rows, int64_t c, const T* x, const T* t, const T* pos_we
 }
 
 template <class T>
-void bce_logits_grad(int64_t rows, int64_t c, const T* x, const T* t, const T* pos_weight, const T* g, T* gx, T* gt,
-                     Context& context) {
+void bce_logits_grad(int64_t rows, int64_t c, const T* x, const T* t, const T* pos_weight, const T* g, int64_t g_step,
+                     T* gx, T* gt, Context& context) {
   const int64_t n = rows * c;
-  const bool vector = by_fours({x, t, g, gx, gt}, c, pos_weight);
+  const bool vector = by_fours({x, t, g_step ? g : x, gx, gt}, c, pos_weight);
   run("bce_with_logits_grad", context, bce_grad_kernel<T>, dim3(blocks_for(n, kThreads, vector ? 4 : 1)),
-      dim3(kThreads), 0, n, c, vector, x, t, pos_weight, g, gx, gt);
+      dim3(kThreads), 0, n, c, vector, x, t, pos_weight, g, g_step != 0, gx, gt);
 }
 
 template <class T>

@@ -80,9 +80,11 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4)
 template <class T>
 DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4)
     bce_grad_kernel(long long n, long long c, bool vector, const T* DC_RESTRICT x, const T* DC_RESTRICT t,
-                    const T* DC_RESTRICT pos_weight, const T* DC_RESTRICT g, T* DC_RESTRICT gx, T* DC_RESTRICT gt) {
+                    const T* DC_RESTRICT pos_weight, const T* DC_RESTRICT g, bool each, T* DC_RESTRICT gx,
+                    T* DC_RESTRICT gt) {
   for_elements(n, vector, [&](long long i, int width) {
-    const Quad<T> xs = load_some(x + i, width), ts = load_some(t + i, width), gs = load_some(g + i, width);
+    const Quad<T> xs = load_some(x + i, width), ts = load_some(t + i, width);
+    const Quad<T> gs = each ? load_some(g + i, width) : Quad<T>{{*g, *g, *g, *g}};
     const Quad<T> extra = extra_of(pos_weight, i, width, c, n);
     Quad<T> a{}, b{};
     DC_UNROLL

@@ -113,7 +113,7 @@ class Node:
 class Primitive:
     """An operation with a place on the tape. Call it with tensors (or None) by position, options by keyword."""
 
-    __slots__ = ("before", "differentiable", "function", "fused_grad", "multiple", "name", "names", "reference",
+    __slots__ = ("before", "differentiable", "direct", "function", "fused_grad", "multiple", "name", "names", "reference",
                  "rules", "saved_args", "saves_output")  # fmt: skip
 
     def __init__(self, function: Callable[..., Any], name: str) -> None:
@@ -124,6 +124,7 @@ class Primitive:
         self.names = list(code.co_varnames[: code.co_argcount])
         self.rules: tuple[Rule | None, ...] | None = None
         self.before: Rule | None = None
+        self.direct: Callable[..., Sequence[_C.Array | None]] | None = None
         self.saved_args: frozenset[int] | None = frozenset()
         self.saves_output = False
         self.multiple = False
@@ -178,6 +179,10 @@ class Primitive:
         if self.rules is None:
             why = "has no derivative" if not self.differentiable else "has no rule for its derivative"
             raise GradientError(f"{self.name}: this operation {why}")
+        if self.direct is not None and not create_graph:
+            saved = [a.array if isinstance(a, Tensor) else None for a in node.saved_args_checked()]
+            found = self.direct(g.array, node.outputs[0], needed, *saved, **node.params)
+            return [None if r is None else Tensor(r) for r in found]
         args, y = node.saved_args_checked(), node.output_tensors()
         if self.before is not None:
             g = self.before(g, y, **node.params)
@@ -211,9 +216,14 @@ def primitive(function: Callable[..., Any]) -> Primitive:
     return Primitive(function, function.__name__.lstrip("_"))
 
 
-def defvjp(op: Primitive, *rules: Rule | None, saves: str = "", before: Rule | None = None) -> None:
+def defvjp(
+    op: Primitive, *rules: Rule | None, saves: str = "", before: Rule | None = None,
+    direct: Callable[..., Sequence[_C.Array | None]] | None = None,
+) -> None:  # fmt: skip
     """Give `op` one rule per argument. `saves` names the arguments the rules read ('y': the output, or so named).
 
+    `direct(g, y, needed, *arrays, **params)`, on kernel arrays (None for what is not saved), gives all cotangents in one
+    call wherever the backward pass itself is not recorded: the same sums as the rules, without their overhead.
     `before(g, y, **params)` is work all rules share, done once: what it returns is the g they see.
     """
     names = saves.split()
@@ -222,6 +232,7 @@ def defvjp(op: Primitive, *rules: Rule | None, saves: str = "", before: Rule | N
         raise ValueError(f"{op.name}: saves names unknown arguments {unknown}")
     op.rules = rules
     op.before = before
+    op.direct = direct
     op.saved_args = frozenset(op.names.index(n) for n in names if n in op.names)
     op.saves_output = "y" in names and "y" not in op.names
 

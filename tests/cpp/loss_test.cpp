@@ -97,7 +97,7 @@ void check_soft(int64_t rows, int64_t c, const Ringed<T>& x, const Ringed<T>& g,
                                   test::context());
     Ringed<T> bce(rows * c), bx(rows * c), bt(rows * c);
     table.bce_logits(rows, c, x.data(), t.data(), w, bce.data(), test::context());
-    table.bce_logits_grad(rows, c, x.data(), t.data(), w, x.data(), bx.data(), bt.data(), test::context());
+    table.bce_logits_grad(rows, c, x.data(), t.data(), w, x.data(), 1, bx.data(), bt.data(), test::context());
     for (int64_t i = 0; i < rows; ++i) {
       const double e = lse_of(x, i, c);
       double total = 0, mass = 0;

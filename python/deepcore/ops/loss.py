@@ -161,7 +161,7 @@ def _bce(x: _C.Array, t: _C.Array, pos_weight: _C.Array | None) -> tuple[_C.Arra
 def _bce_grad(
     g: _C.Array, cache: None, needed: Sequence[bool], x: _C.Array, t: _C.Array, pos_weight: _C.Array | None
 ) -> Sequence[_C.Array | None]:
-    gx, gt = _C.bce_with_logits_grad(x, t, pos_weight, g)
+    gx, gt = _C.bce_with_logits_grad(x, t, pos_weight, g, needed[0], needed[1])
     return gx, gt, None
 
 

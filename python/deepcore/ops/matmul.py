@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -77,7 +78,16 @@ def _linear_rule_bias(g: Tensor, y: Tensor, x: Tensor, w: Tensor, bias: Tensor, 
     return match(g, bias)
 
 
-defvjp(_linear, _linear_rule_x, _linear_rule_w, _linear_rule_bias, saves="x w y", before=before_activation)
+def _linear_grad(
+    g: _C.Array, y: _C.Array, needed: Sequence[bool], x: _C.Array, w: _C.Array, bias: None, *, activation: str | None
+) -> Sequence[_C.Array | None]:
+    return _C.linear_grad(g, y, x, w, ACTIVATIONS[activation], needed[0], needed[1], needed[2])
+
+
+defvjp(
+    _linear, _linear_rule_x, _linear_rule_w, _linear_rule_bias, saves="x w y", before=before_activation,
+    direct=_linear_grad,
+)  # fmt: skip
 
 
 def linear(x: Tensor, w: Tensor, bias: Tensor | None = None, activation: str | None = None) -> Tensor:
