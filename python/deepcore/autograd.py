@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ContextDecorator
+from heapq import heappop, heappush
 from operator import attrgetter
 from typing import Any
 
@@ -113,8 +114,8 @@ class Node:
 class Primitive:
     """An operation with a place on the tape. Call it with tensors (or None) by position, options by keyword."""
 
-    __slots__ = ("before", "differentiable", "direct", "function", "fused_grad", "multiple", "name", "names", "reference",
-                 "rules", "saved_args", "saves_output")  # fmt: skip
+    __slots__ = ("before", "differentiable", "direct", "function", "fused_grad", "multiple", "name", "names",
+                 "reference", "rules", "saved_args", "saves_output")  # fmt: skip
 
     def __init__(self, function: Callable[..., Any], name: str) -> None:
         self.function = function
@@ -222,8 +223,8 @@ def defvjp(
 ) -> None:  # fmt: skip
     """Give `op` one rule per argument. `saves` names the arguments the rules read ('y': the output, or so named).
 
-    `direct(g, y, needed, *arrays, **params)`, on kernel arrays (None for what is not saved), gives all cotangents in one
-    call wherever the backward pass itself is not recorded: the same sums as the rules, without their overhead.
+    `direct(g, y, needed, *arrays, **params)`, on kernel arrays (None for what is not saved), gives all cotangents in
+    one call wherever the backward pass itself is not recorded: the same sums as the rules, without their overhead.
     `before(g, y, **params)` is work all rules share, done once: what it returns is the g they see.
     """
     names = saves.split()
@@ -334,19 +335,19 @@ def _add(a: Tensor | None, b: Tensor) -> Tensor:
     return result
 
 
-def _reachable(roots: list[Node], stop: set[tuple[int, int]] | None, leaves: set[int] | None) -> dict[Node, bool]:
-    """Nodes under the roots, each with whether it leads to a wanted input (always when all leaves are wanted)."""
+def _reachable(roots: list[Node], stop: set[tuple[int, int]], leaves: set[int]) -> dict[Node, bool]:
+    """Nodes under the roots, each with whether it leads to a wanted input."""
     useful: dict[Node, bool] = {}
     stack: list[tuple[Node, bool]] = [(n, False) for n in roots]
     while stack:
         node, done = stack.pop()
         if done:
-            hit = leaves is None
+            hit = False
             for e in node.edges:
                 if isinstance(e, Tensor):
-                    hit = hit or (leaves is not None and id(e) in leaves)
+                    hit = hit or id(e) in leaves
                 elif e is not None:
-                    hit = hit or (stop is not None and (id(e[0]), e[1]) in stop) or useful.get(e[0], False)
+                    hit = hit or (id(e[0]), e[1]) in stop or useful.get(e[0], False)
             useful[node] = hit
         elif node not in useful:
             useful[node] = False
@@ -358,6 +359,11 @@ def _reachable(roots: list[Node], stop: set[tuple[int, int]] | None, leaves: set
 _by_age = attrgetter("sequence")
 
 
+def _youngest_first(heap: list[tuple[int, Node]]) -> Iterator[Node]:
+    while heap:
+        yield heappop(heap)[1]
+
+
 def _run(
     outputs: Sequence[Tensor],
     gradients: Sequence[Tensor | None],
@@ -365,10 +371,9 @@ def _run(
     create_graph: bool,
 ) -> tuple[dict[int, Tensor], dict[int, Tensor], dict[tuple[int, int], Tensor]]:
     """One backward sweep: the leaves met, gradients by id of leaf, cotangents by (id of node, slot) of inputs."""
-    stop = leaf_ids = None
-    if inputs is not None:
-        stop = {(id(t.node), t.slot) for t in inputs if t.node is not None}
-        leaf_ids = {id(t) for t in inputs if t.node is None}
+    wanted = inputs or ()
+    stop = {(id(t.node), t.slot) for t in wanted if t.node is not None}
+    leaf_ids = {id(t) for t in wanted if t.node is None}
     pending: dict[Node, dict[int, Tensor]] = {}
     leaves: dict[int, Tensor] = {}
     leaf_grads: dict[int, Tensor] = {}
@@ -383,8 +388,18 @@ def _run(
             else:
                 slots = pending.setdefault(o.node, {})
                 slots[o.slot] = _add(slots.get(o.slot), seed)
-        useful = _reachable(list(pending), stop, leaf_ids)
-        for node in sorted(useful, key=_by_age, reverse=True):
+        # A node is younger than all it was made from. Where every leaf is wanted, that order is found on the way.
+        heap: list[tuple[int, Node]] = []
+        useful: dict[Node, bool] | None = None
+        order: Iterable[Node]
+        if inputs is None:
+            for node in pending:
+                heappush(heap, (-node.sequence, node))
+            order = _youngest_first(heap)
+        else:
+            useful = _reachable(list(pending), stop, leaf_ids)
+            order = sorted(useful, key=_by_age, reverse=True)
+        for node in order:
             slots_or_none = pending.pop(node, None)
             if slots_or_none is None:
                 continue
@@ -395,9 +410,9 @@ def _run(
                         slots[slot] = _apply_hooks(node.hooks.get(slot), slots[slot])
                     if stop and (id(node), slot) in stop:
                         captured[id(node), slot] = slots[slot]
-            if not useful[node]:
+            if useful is not None and not useful[node]:
                 continue
-            if stop is None or leaf_ids is None:
+            if useful is None:
                 needed = [e is not None for e in node.edges]
             else:
                 needed = [
@@ -413,8 +428,13 @@ def _run(
                     leaves[id(e)] = e
                     leaf_grads[id(e)] = _add(leaf_grads.get(id(e)), c)
                 else:
-                    below = pending.setdefault(e[0], {})
-                    below[e[1]] = _add(below.get(e[1]), c)
+                    below = pending.get(e[0])
+                    if below is None:
+                        pending[e[0]] = {e[1]: c}
+                        if useful is None:
+                            heappush(heap, (-e[0].sequence, e[0]))
+                    else:
+                        below[e[1]] = _add(below.get(e[1]), c)
         for key, leaf in leaves.items():
             if leaf.hooks is not None:
                 leaf_grads[key] = _apply_hooks(leaf.hooks, leaf_grads[key])

@@ -154,22 +154,29 @@ def _soft_cross_entropy_reference(x: Tensor, t: Tensor, weights: Tensor | None) 
 _soft_cross_entropy_op = fused(_soft_cross_entropy, _soft_cross_entropy_grad, _soft_cross_entropy_reference)
 
 
-def _bce(x: _C.Array, t: _C.Array, pos_weight: _C.Array | None) -> tuple[_C.Array, None]:
-    return _C.bce_with_logits(x, t, pos_weight), None
+def _bce(
+    x: _C.Array, t: _C.Array, pos_weight: _C.Array | None, *, total: float | None
+) -> tuple[_C.Array, None]:  # fmt: skip
+    loss = _C.bce_with_logits(x, t, pos_weight)
+    return loss if total is None else _C.multiply(_C.sum(loss), _C.scalar(total, loss)), None
 
 
 def _bce_grad(
-    g: _C.Array, cache: None, needed: Sequence[bool], x: _C.Array, t: _C.Array, pos_weight: _C.Array | None
-) -> Sequence[_C.Array | None]:
+    g: _C.Array, cache: None, needed: Sequence[bool], x: _C.Array, t: _C.Array, pos_weight: _C.Array | None, *,
+    total: float | None,
+) -> Sequence[_C.Array | None]:  # fmt: skip
+    if total is not None:
+        g = _C.broadcast_to(_C.multiply(g, _C.scalar(total, g)), x.shape)
     gx, gt = _C.bce_with_logits_grad(x, t, pos_weight, g, needed[0], needed[1])
     return gx, gt, None
 
 
-def _bce_reference(x: Tensor, t: Tensor, pos_weight: Tensor | None) -> Tensor:
+def _bce_reference(x: Tensor, t: Tensor, pos_weight: Tensor | None, *, total: float | None) -> Tensor:
     positive = t * softplus(-x)
     if pos_weight is not None:
         positive = positive * pos_weight
-    return positive + (1.0 - t) * softplus(x)
+    loss = positive + (1.0 - t) * softplus(x)
+    return loss if total is None else sum_(loss) * total
 
 
 _bce_op = fused(_bce, _bce_grad, _bce_reference)
@@ -248,7 +255,11 @@ def bce_with_logits(
     """
     if target.dtype != x.dtype:
         target = astype(target, x.dtype)
-    return reduce_loss("bce_with_logits", _bce_op(x, target, pos_weight), reduction, sample_weight, None)
+    if sample_weight is None and reduction in ("mean", "sum"):  # summed in the same call
+        result: Tensor = _bce_op(x, target, pos_weight, total=1.0 if reduction == "sum" else 1.0 / max(x.size, 1))
+        return result
+    loss = _bce_op(x, target, pos_weight, total=None)
+    return reduce_loss("bce_with_logits", loss, reduction, sample_weight, None)
 
 
 def _same_shape(op: str, x: Tensor, target: Tensor) -> None:
