@@ -132,7 +132,9 @@ struct Product {
     const int64_t work = s.m * s.k * kTileColumns;
     const bool pack_private = !packed_b && !b_in_place;
     int64_t group = ceil_div(kTaskWork, max64(work, 1));
-    group = min64(max64(group, panels / 32), max64(1, (1 << 17) / (kTileColumns * depth)));
+    // A that L2 doesn't hold is read once per group.
+    group = max64(group, max64(panels / 32, s.m * depth > 1 << 18 ? min64(4, panels / 8) : 1));
+    group = min64(group, max64(1, (1 << 17) / (kTileColumns * depth)));
     const int64_t slab = a_in_place ? s.k : min64(s.k, max64(1, kSharedElements / s.m / depth) * depth);
     T* shared = a_in_place ? nullptr : static_cast<T*>(thread_scratch(0, s.m * slab * sizeof(T)));
     for (int64_t q0 = 0; q0 < s.k; q0 += slab) {

@@ -7,6 +7,7 @@ import fnmatch
 import json
 import os
 import platform
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable
@@ -98,6 +99,8 @@ def result_of(case: Case, outcome: Outcome, peak: dict[str, Any]) -> dict[str, A
         result["ok"] = False
         return result
     result["seconds"], result["spread"] = ours.median, ours.spread
+    if outcome.flops:
+        peak = {**peak, "flops": statistics.median(outcome.flops)}
     arithmetic = case.flops and shortest_time(peak, case.flops, 0) >= shortest_time(peak, 0, case.bytes)
     if arithmetic:
         result["rate"] = f"{three(case.flops / ours.median / 1e9)} GFLOP/s"

@@ -3,7 +3,8 @@
     python -m deepcore.bench.worker LIBRARY THREADS
 
 Requests: {"do": "prepare", "case": KEY, "seed": N}, {"do": "reference", "to": PATH}, {"do": "check", "against": PATH},
-{"do": "burst", "seconds": S}, {"do": "peak", "seconds": S}. Answers: {"ok": true, ...} or {"error": TEXT}.
+{"do": "burst", "seconds": S}, {"do": "peak", "seconds": S}, {"do": "flops", "seconds": S}. Answers: {"ok": true, ...}
+or {"error": TEXT}.
 """
 
 from __future__ import annotations
@@ -55,6 +56,10 @@ class Worker:
             from deepcore.bench.peak import measure
 
             return {"ok": True, **measure(request["seconds"])}
+        if do == "flops":
+            from deepcore import _C
+
+            return {"ok": True, "flops": _C.measure_peak_flops(request["seconds"])}
         assert self.case is not None and self.built is not None, "prepare comes first"
         if do == "reference":
             wide = [a.astype(np.float64) if a.dtype == np.float32 else a for a in self.arrays]
