@@ -2,7 +2,7 @@
 // One operand is `shared`, the one with the shorter outer dimension: it is packed once per slab of k, in parallel,
 // into memory that all tasks read. The other is `private`: each task owns a block of it, packs that block per kDepth
 // of k into its own memory (L2) and runs it against the whole shared operand. So nothing is packed twice.
-// Small operands whose rows the tile can read in place are not packed at all. A small C with a long k is cut along k.
+// Rows of A that do not conflict in L1, and a small B, are read in place. A small C with a long k is cut along k.
 // The order of sums over k and the tasks depend on the sizes alone. Bound by FMA issue; GEMV by memory.
 //
 // Finish: a function of (row, rows, column, n) called once for each block of C when its values are complete and still
@@ -44,7 +44,6 @@ struct Product {
   int64_t panels, depth;
   bool a_in_place, b_in_place;
 
-  // A strided read of A touches one line per row and k: rows a multiple of 2 KiB apart share L1 sets.
   Product(const MatmulShape& shape, const T* a_, const T* b_, const T* packed, const T* bias_, T* c_,
           const Finish& finish_ = Finish())
       : s(shape),
@@ -57,9 +56,16 @@ struct Product {
         tiles(shape.m),
         panels(ceil_div(shape.n, kTileColumns)),
         depth(even_depth(shape.k, kDepth)) {
-    const bool a_conflict = s.a_col == 1 && (s.a_row * static_cast<int64_t>(sizeof(T))) % 2048 == 0;
-    a_in_place = a_conflict ? s.m <= 8 : s.m <= kTileRows * 2 || s.n <= kTileColumns * 4 || s.m * s.k <= 1 << 17;
+    a_in_place = s.a_col == 1 ? !rows_conflict() || s.m <= 8
+                              : s.m <= kTileRows * 2 || s.n <= kTileColumns * 4 || s.m * s.k <= 1 << 17;
     b_in_place = s.b_col == 1 && s.m <= 10 * kTileRows;
+  }
+
+  // Rows of A read in place take a line each, which serves until the next 64 bytes of k. Where they lie a multiple of
+  // 2 KiB apart, or nearly, the lines of a tile share two sets of L1 and drive each other out.
+  bool rows_conflict() const {
+    constexpr int64_t kApart = 2048, kNear = 16;
+    return (s.a_row * static_cast<int64_t>(sizeof(T)) + kNear - 1) % kApart < 2 * kNear - 1;
   }
 
   // Runs tiles [i0, i1) x panels [j0, j1) over k in [p0, p0 + depth). packed_a, packed_panels: null or the
