@@ -98,6 +98,23 @@ def test_a_wrong_library_gets_no_time() -> None:
     assert result["ok"] is False and "seconds" not in result
 
 
+@pytest.mark.parametrize("request_", ["flops", "burst"])
+def test_a_process_that_ends_is_a_problem_of_its_row(request_: str) -> None:
+    class Ending:
+        def ask(self, **request: Any) -> dict[str, Any]:
+            if request["do"] == request_:
+                raise timing.WorkerError("deepcore: the process has ended")
+            return {"difference": None, "flops": 1e9, "times": [1e-3]}
+
+    case = families()["gemm"][0]
+    workers: Any = {"deepcore": Ending()}
+    outcome = timing.measure(case, workers, rounds=2, seconds=0.01)
+    assert outcome.problems == {"deepcore": "deepcore: the process has ended"}
+    result = run.result_of(case, outcome, {"flops": 1e9, "read": [[1 << 30, 1e9]]})
+    assert result["ok"] is False
+    assert "seconds" not in result
+
+
 def test_verdicts() -> None:
     base = next(c for c in families()["gemm"] if c.name == "512")
     ceiling = {"flops": 2.0 * 512**3, "read": [[1 << 40, 1e15]]}  # one second at the peak

@@ -152,19 +152,19 @@ def measure(case: Case, workers: dict[str, Process], *, rounds: int, seconds: fl
     right = [name for name in able if name not in outcome.problems]
     slow: set[str] = set()
     for _ in range(rounds):
-        if case.flops and "deepcore" in right:
-            time.sleep(PAUSE)
-            outcome.flops.append(workers["deepcore"].ask(do="flops", seconds=seconds)["flops"])
         for name in right:
             if name in slow or name in outcome.problems:
                 continue
             time.sleep(PAUSE)
-            times = outcome.times.setdefault(name, Times())
             try:
-                times.seconds += workers[name].ask(do="burst", seconds=seconds)["times"]
+                if name == "deepcore" and case.flops:
+                    outcome.flops.append(workers[name].ask(do="flops", seconds=seconds)["flops"])
+                burst = workers[name].ask(do="burst", seconds=seconds)["times"]
             except WorkerError as error:
                 outcome.problems[name] = str(error)
                 continue
+            times = outcome.times.setdefault(name, Times())
+            times.seconds += burst
             # The slow reference need not be as exact as the others.
             if name == "numpy" and times.median > 5 * seconds:
                 slow.add(name)
