@@ -30,7 +30,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 C_HEADERS = re.compile(r"(math|stddef|stdint|string|float|limits)\.h|(imm|arm_neon|arm_sve)\w*\.h|cstdint|cstddef")
 # Python modules that may see the extension
 SEES_EXTENSION = re.compile(
-    r"(__init__|device|random|tensor|autograd|ops/\w+|optim/\w+|bench/\w+|graph|staging|testing/fuzz(_values)?)\.py"
+    r"(__init__|device|random|tensor|autograd|ops/\w+|optim/\w+|bench/\w+|graph|staging|testing/fuzz(_values|_targets)?)\.py"
 )
 
 

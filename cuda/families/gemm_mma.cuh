@@ -39,6 +39,13 @@ constexpr bool kWideFits = kPrecision != Precision::high;
 template <Precision kPrecision, class Tile>
 constexpr bool kFull = kPrecision == Precision::accurate && Tile::kM * Tile::kN == 128 * 128;
 
+// Code for 12.0 takes a few registers more than there are: such a tile is done in two halves.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1200
+constexpr bool kHalveFull = true;
+#else
+constexpr bool kHalveFull = false;
+#endif
+
 constexpr int planes_of(Precision p) { return p == Precision::accurate ? 3 : p == Precision::high ? 2 : 1; }
 
 // Two numbers as bfloat16 pairs. Truncating the first plane keeps the largest numbers finite and costs nothing: the
@@ -215,9 +222,10 @@ DC_DEVICE void repair_results(float (&results)[Tile::kM][Tile::kN], const A& a, 
   }
 }
 
+// The tile of results that begins at `start`.
 template <Precision kPrecision, class Tile, class A, class B, class Finish>
-DC_KERNEL void DC_LAUNCH_BOUNDS(Tile::kThreads, Tile::kMinBlocks)
-    mma_product(A a, B b, Output<float> out, Product<float> product, Finish finish) {
+DC_DEVICE void mma_tile(unsigned char* memory, A& a, B& b, Output<float>& out, const Product<float>& product,
+                        const Finish& finish, const TilePlace& start) {
   using FeedA = Feed<A, Tile::kM, Tile::kThreads>;
   using FeedB = Feed<B, Tile::kN, Tile::kThreads>;
   using Shared = MmaShared<Tile, FeedA, FeedB>;
@@ -225,9 +233,7 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(Tile::kThreads, Tile::kMinBlocks)
   using LayoutB = typename FeedB::Layout;
   using ReaderB = std::conditional_t<kFull<kPrecision, Tile>, typename LayoutB::Singly, LayoutB>;
   constexpr int kRows = Tile::kFragmentsM, kTogether = Tile::kTogether, kAhead = kStages - 1;
-  DC_DYNAMIC_SHARED(memory);
   Shared& shared = *reinterpret_cast<Shared*>(memory);
-  const TilePlace start = tile_place(product, Tile::kM, Tile::kN);
   if (thread_index().x == 0) shared.place = start;
   A chosen_a = a;  // copies: the end selects again, so that the loop keeps no pointers for it
   B chosen_b = b;
@@ -317,6 +323,27 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(Tile::kThreads, Tile::kMinBlocks)
     else
       out.select(place.batch);
     write_results<Tile>(shared.results, out, product.m, product.n, place.m0, place.n0);
+  }
+}
+
+template <Precision kPrecision, class Tile, class A, class B, class Finish>
+DC_KERNEL void DC_LAUNCH_BOUNDS(Tile::kThreads, Tile::kMinBlocks)
+    mma_product(A a, B b, Output<float> out, Product<float> product, Finish finish) {
+  DC_DYNAMIC_SHARED(memory);
+  TilePlace start = tile_place(product, Tile::kM, Tile::kN);
+  if constexpr (kFull<kPrecision, Tile> && kHalveFull) {
+    static_assert(TallMma::kM == Tile::kM && 2 * TallMma::kN == Tile::kN && TallMma::kThreads == Tile::kThreads);
+    DC_NO_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      A half_a = a;
+      B half_b = b;
+      Output<float> half_out = out;
+      if (half) sync_block();
+      mma_tile<kPrecision, TallMma>(memory, half_a, half_b, half_out, product, finish, start);
+      start.n0 += TallMma::kN;
+    }
+  } else {
+    mma_tile<kPrecision, Tile>(memory, a, b, out, product, finish, start);
   }
 }
 

@@ -22,6 +22,8 @@ SOURCES = ("conformance", "environment", "launch", "lint", "matrix", "planted_bu
 INCLUDES = ("-I", str(ROOT / "cuda"), "-I", str(ROOT / "csrc"))
 # What a build compiles for by default.
 ARCHITECTURES = ("-gencode", "arch=compute_80,code=sm_80", "-gencode", "arch=compute_90a,code=sm_90a", "--threads", "2")
+# Families with tensor cores have other code for 12.0.
+PRODUCTS = ("matmul", "conv", "rbm")
 
 
 def find_nvcc() -> str | None:
@@ -74,8 +76,10 @@ STACK = {"elementwise": "CUDA's sin and cos keep the digits of 2 / pi there for 
 @pytest.mark.parametrize("source", sorted((ROOT / "cuda" / "families").glob("*.cu")), ids=lambda p: p.stem)
 def test_families_keep_within_their_registers(source: Path, tmp_path: Path) -> None:
     """No spills, no stack, and registers for the threads that the launch bounds promise."""
+    targets = ["sm_80", "sm_90a", *(["sm_120"] if source.stem in PRODUCTS else [])]
+    more = ("-gencode", "arch=compute_120,code=sm_120") if "sm_120" in targets else ()
     text = compile_with(
-        *ARCHITECTURES, "-Xptxas", "-v", "--expt-relaxed-constexpr", "-DDC_ISA=cuda", "-diag-suppress=20014",
+        *ARCHITECTURES, *more, "-Xptxas", "-v", "--expt-relaxed-constexpr", "-DDC_ISA=cuda", "-diag-suppress=20014",
         "-c", str(source), "-o", str(tmp_path / "family.o"),
     )  # fmt: skip
     assert "warning" not in text.lower(), text
@@ -87,8 +91,8 @@ def test_families_keep_within_their_registers(source: Path, tmp_path: Path) -> N
     assert all(n <= 255 for n in registers)
     if "DC_KERNEL" in source.read_text():
         entries = re.findall(r"Compiling entry function '(\w+)' for '(sm_\w+)'", text)
-        kernels = {of: sorted(name for name, target in entries if target == of) for of in ("sm_80", "sm_90a")}
-        assert kernels["sm_80"] and kernels["sm_80"] == kernels["sm_90a"]
+        kernels = {of: sorted(name for name, target in entries if target == of) for of in targets}
+        assert kernels["sm_80"] and all(names == kernels["sm_80"] for names in kernels.values())
         assert len(registers) == len(entries) and len(frames) >= len(entries)
 
 
@@ -103,7 +107,7 @@ def find_nvdisasm() -> str | None:
     return None
 
 
-@pytest.mark.parametrize("family", ["matmul", "conv", "rbm"])
+@pytest.mark.parametrize("family", PRODUCTS)
 def test_machine_code_of_tensor_core_kernels(family: str, tmp_path: Path) -> None:
     """Tensor cores, asynchronous copies and matrix loads are in the machine code; local memory is in no kernel."""
     nvdisasm = find_nvdisasm()

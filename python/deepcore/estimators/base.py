@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ Self = TypeVar("Self", bound="Estimator")
 Array = npt.NDArray[Any]
 
 
-class Estimator:
+class Estimator(ABC):
     """Parameters are the arguments of __init__, stored as they came; what fit learns ends in an underscore."""
 
     _kind = "estimator"
@@ -89,13 +90,13 @@ class Estimator:
             )
 
     # ---- files ----
+    @abstractmethod
     def _fitted_meta(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """JSON values and arrays beside the weights that a fitted estimator needs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _restore(self, meta: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
         """Build the fitted state from what `_fitted_meta` gave."""
-        raise NotImplementedError
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write parameters, weights, classes and history to one safetensors file, atomically."""

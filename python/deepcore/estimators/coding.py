@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,12 +38,13 @@ class Coding(SupervisedEstimator):
     variational: bool
     beta: float
 
+    @abstractmethod
     def _task(self) -> train.Reconstruction:
-        raise NotImplementedError
+        """The loss to train with."""
 
+    @abstractmethod
     def _inputs(self, x: Any) -> Array:
         """Checked and scaled samples, as the net takes them."""
-        raise NotImplementedError
 
     def _shaped(self, y: Array) -> Array:
         """Outputs of the net in the units and the shape of the data."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,17 +31,17 @@ class Machine(Estimator):
     n_components: int
     random_state: Any
 
+    @abstractmethod
     def _rows(self, x: Any, *, fitting: bool) -> tuple[Any, Array | None]:
         """Samples as float32 rows (a matrix, or `SparseRows`), and which entries are known (None: all)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _check_range(self, values: Array) -> None:
         """ArgumentError for values outside the visible units' range."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fit(self, X: Any, y: Any = None) -> Machine:
         """Train on X."""
-        raise NotImplementedError
 
     # ---- what was learnt ----
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -63,8 +64,9 @@ class SupervisedEstimator(Estimator):
     verbose: bool
     device: str
 
+    @abstractmethod
     def _task(self) -> Task:
-        raise NotImplementedError
+        """What to train: loss and metrics."""
 
     def _check_parameters(self) -> None:
         owner = type(self).__name__

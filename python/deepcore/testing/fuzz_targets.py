@@ -1,0 +1,251 @@
+"""What the fuzzer calls, how, and with which good arguments: those of the cases, observed while they run."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+import deepcore as dc
+from deepcore import _C, ops, random
+from deepcore.autograd import grad
+from deepcore.errors import Error
+from deepcore.tensor import Tensor
+from deepcore.testing.case import all_cases
+
+ALLOWED = (Error, TypeError, ValueError, IndexError, BufferError)  # BufferError is what DLPack asks for
+
+# Not called with random arguments: they measure for seconds, or change the state that all later calls share.
+# cuda_properties needs a device, from_cuda_pointer an address that someone vouches for.
+SKIPPED = {"cuda_properties", "from_cuda_pointer", "let_stream_wait", "measure_peak_flops", "measure_read_bandwidth",
+           "select_isa", "set_num_threads", "wait_for_stream"}  # fmt: skip
+
+Arguments = dict[str, Any]
+
+
+# ---- what is called ----
+@dataclass
+class Target:
+    """One function: how to call it, the kinds of its arguments, good arguments seen in the cases."""
+
+    name: str
+    function: Callable[..., Any]
+    kinds: dict[str, str]
+    optional: set[str] = field(default_factory=set)
+    positional: bool = False  # names of parameters are not those of the function
+    rest: str | None = None  # the parameter that takes all further arguments (*shape)
+    seen: list[Arguments] = field(default_factory=list)
+    shape_rule: Callable[[Arguments], tuple[int, ...]] | None = None
+    may_raise: tuple[type[Exception], ...] = ALLOWED
+
+
+def _kind_of(annotation: str) -> str:
+    """The kind of a parameter from its annotation in deepcore.ops or from pybind11's text."""
+    a = annotation.replace("deepcore._C.", "").replace("collections.abc.", "").replace("typing.", "")
+    a = a.replace("SupportsInt | SupportsIndex", "int").replace("SupportsFloat | SupportsIndex", "float").strip()
+    optional = " | None" in a
+    a = a.replace(" | None", "")
+    table = {
+        "Tensor": "tensor", "ArrayLike": "tensor", "Array": "array", "int": "int", "float": "float", "bool": "bool",
+        "str": "str", "Sequence[int]": "ints", "int | Sequence[int]": "int or ints", "Window": "int or ints",
+        "int | str | Sequence[int]": "int or ints", "Axes": "int or ints?", "DTypeLike": "dtype", "object": "dtype",
+        "Any": "index", "Key": "seed", "tuple[int, int, int]": "seed", "tuple[int, int]": "ints",
+        "Sequence[Tensor]": "list tensor", "Sequence[Array]": "list array",
+        "Sequence[Sequence[Array]]": "list list array",
+        "Sequence[tuple[int, int]]": "pairs", "float | Sequence[float]": "float", "PoolOptions": "options",
+        "StepOptions": "step", "Units": "units", "tuple[int, int, int, int, int, bool]": "unit codes", "Hold": "hold",
+        "Sequence[float]": "floats", "tuple[Tensor, Tensor, Tensor]": "three tensors",
+        "numpy.ndarray": "ndarray", "float | Tensor": "float",
+    }  # fmt: skip
+    kind = table[a]
+    return kind + "?" if optional and not kind.endswith("?") else kind
+
+
+def _signature_target(name: str, function: Callable[..., Any], **kinds: str) -> Target:
+    found: dict[str, str] = {}
+    optional, rest = set(), None
+    for p in inspect.signature(function).parameters.values():
+        if p.kind is p.VAR_POSITIONAL:
+            found[p.name], rest = "ints", p.name
+            continue
+        kind = "device" if p.name == "device" else None
+        found[p.name] = kinds.get(p.name, kind) or _kind_of(str(p.annotation))
+        if p.default is not p.empty:
+            optional.add(p.name)
+    return Target(name, function, found, optional, rest=rest)
+
+
+_PARAMETER = re.compile(r"(\w+): (.+?)(?: = [^,]+)?(?=, \w+: |$)")
+
+
+def _binding_target(name: str, function: Callable[..., Any]) -> Target:
+    text = (function.__doc__ or "").splitlines()[0]
+    inside = text[text.index("(") + 1 : text.rindex(") -> ")]
+    kinds = {match[1]: _kind_of(match[2]) for match in _PARAMETER.finditer(inside)}
+    kinds = {n: "device" if k == "str" else k for n, k in kinds.items()}
+    if name == "from_dlpack":
+        kinds = {n: "object" for n in kinds}
+    return Target("_C." + name, function, kinds, positional=True)
+
+
+def _broadcast(*names: str) -> Callable[[Arguments], tuple[int, ...]]:
+    return lambda arguments: np.broadcast_shapes(*(np.shape(arguments[n]) for n in names))
+
+
+def _reduced(arguments: Arguments) -> tuple[int, ...]:
+    axis, keep = arguments.get("axis"), bool(arguments.get("keepdims", False))
+    empty = np.broadcast_to(np.bool_(False), arguments["x"].shape)
+    return np.shape(np.any(empty, axis=axis if axis is None or isinstance(axis, int) else tuple(axis), keepdims=keep))
+
+
+_UNARY = ("absolute", "ceil", "clamp", "cos", "elu", "erf", "exp", "expm1", "floor", "gelu", "hard_sigmoid",
+          "isfinite", "leaky_relu", "log", "log1p", "log_softmax", "negative", "reciprocal", "relu", "round", "rsqrt",
+          "sigmoid", "sign", "silu", "sin", "softmax", "softplus", "softsign", "sqrt", "square", "step", "tanh",
+          "astype", "contiguous", "cumsum", "flip", "layer_norm", "instance_norm", "group_norm", "batch_norm",
+          "dropout")  # fmt: skip
+_BINARY = ("add", "divide", "equal", "greater", "greater_equal", "less", "less_equal", "maximum", "minimum",
+           "multiply", "not_equal", "power", "subtract")  # fmt: skip
+_REDUCTIONS = ("sum", "mean", "var", "max", "min", "prod", "norm", "logsumexp")
+
+
+def targets() -> list[Target]:
+    """Every public operation, constructor, random source and array function, with good arguments from the cases."""
+    found = []
+    for name in ops.__all__:
+        target = _signature_target("ops." + name, getattr(ops, name), **({"key": "index"} if name == "getitem" else {}))
+        if name in _UNARY:
+            target.shape_rule = _broadcast("x")
+        elif name in _BINARY:
+            target.shape_rule = _broadcast("a", "b")
+        elif name in _REDUCTIONS:
+            target.shape_rule = _reduced
+        elif name == "where":
+            target.shape_rule = _broadcast("condition", "a", "b")
+        found.append(target)
+    for name, kinds in {
+        "zeros": {"shape": "int or ints"}, "ones": {"shape": "int or ints"}, "full": {"shape": "int or ints"},
+        "arange": {"start": "int", "stop": "int?", "step": "int", "dtype": "dtype?"},
+        "tensor": {"data": "ndarray", "dtype": "dtype?"}, "as_tensor": {"data": "object", "dtype": "dtype?"},
+        "from_dlpack": {"data": "object"},
+    }.items():  # fmt: skip
+        found.append(_signature_target("tensor." + name, getattr(dc, name), **kinds))
+    for name in ("uniform", "normal", "bernoulli", "bits", "permutation"):
+        found.append(_signature_target("random." + name, getattr(random, name)))
+    for name in ("item", "numpy", "__float__", "__int__", "__bool__", "__len__", "__repr__", "__dlpack__", "tolist"):
+        found.append(Target("Tensor." + name, getattr(Tensor, name), {"self": "tensor"}))
+        if name == "__int__":
+            found[-1].may_raise = (*ALLOWED, OverflowError)  # int(inf), as everywhere in Python
+    for name in sorted(dir(_C)):
+        function = getattr(_C, name)
+        text = getattr(function, "__doc__", None) or ""
+        if inspect.isclass(function) or not callable(function) or name in SKIPPED or f"{name}(" not in text:
+            continue
+        found.append(_binding_target(name, function))
+    _observe({t.name: t for t in found})
+    return found
+
+
+# ---- good arguments ----
+def _small(value: Any) -> bool:
+    if isinstance(value, (Tensor, _C.Array)):
+        return value.size <= 600
+    return not isinstance(value, (list, tuple)) or all(map(_small, value))
+
+
+@contextmanager
+def _recorded_bindings(by_name: dict[str, Target], limit: int) -> Iterator[None]:
+    """Inside, calls of _C.f(...) by other modules leave their arguments in the targets."""
+    originals: dict[str, Any] = {}
+
+    def wrap(target: Target, original: Callable[..., Any]) -> Callable[..., Any]:
+        names = list(target.kinds)
+
+        def call(*args: Any) -> Any:
+            if len(target.seen) < limit and len(args) == len(names) and all(map(_small, args)):
+                target.seen.append(dict(zip(names, args, strict=True)))
+            return original(*args)
+
+        return call
+
+    for name, target in by_name.items():
+        if name.startswith("_C."):
+            originals[name[3:]] = target.function
+            setattr(_C, name[3:], wrap(target, target.function))
+    try:
+        yield
+    finally:
+        for name, original in originals.items():
+            setattr(_C, name, original)
+
+
+def _observe(by_name: dict[str, Target], limit: int = 12) -> None:
+    """Run the cases and their gradients, and note the arguments of every function on the way."""
+    by_code: dict[Any, Target] = {}
+    for name in ops.__all__:
+        code = getattr(ops, name).__code__
+        # One code object made several functions (exp, log, ...): these are drawn by type.
+        by_code[code] = by_name["ops." + name] if code not in by_code else by_code[code]
+    shared = {c for c in by_code if sum(getattr(ops, n).__code__ is c for n in ops.__all__) > 1}
+
+    def watch(frame: Any, event: str, argument: Any) -> None:
+        if event != "call" or frame.f_code in shared or frame.f_code not in by_code:
+            return
+        target, values = by_code[frame.f_code], frame.f_locals
+        if len(target.seen) < limit and set(target.kinds) <= set(values):
+            arguments = {n: values[n] for n in target.kinds}
+            if all(map(_small, arguments.values())):
+                target.seen.append(arguments)
+
+    met: dict[str, int] = {}
+    with _recorded_bindings(by_name, limit):
+        for case in all_cases():
+            family = case.name.split("/")[0]
+            met[family] = met.get(family, 0) + 1
+            arrays = case.inputs("float32")
+            if met[family] > 12 or sum(a.size for a in arrays) > 2000:
+                continue
+            inputs = [dc.tensor(a) for a in arrays]
+            wanted = [inputs[i] for i in case.differentiable()]
+            for x in wanted:
+                x.requires_grad_()
+            sys.setprofile(watch)
+            try:
+                for order in (1, 2):  # gradient kernels, then the references of fused operations
+                    differentiate(case.function(*inputs), wanted, order)
+            finally:
+                sys.setprofile(None)
+        sys.setprofile(watch)
+        try:
+            _augment_once()
+        finally:
+            sys.setprofile(None)
+
+
+def _augment_once() -> None:
+    """Good arguments of the one operation that has no case: its results are random."""
+    images = random.uniform((3, 5, 6, 2), seed=0)
+    options: dict[str, Any] = {"flip": 0.5, "rotate": 0.3, "scale": 0.1, "shear": 0.1, "cut": 2, "fill": 0.5}
+    ops.augment(images, key=(1, 2, 0), shift=(1, 2), size=4, **options)
+    rows = dc.tensor([2, 0, 1, 1])
+    ops.augment(ops.astype(images * 255.0, "uint8"), rows, key=(1, 3, 0), ids=dc.tensor([7, 8, 9, 10]), **options)
+
+
+def differentiate(result: Any, wanted: Sequence[Tensor], order: int) -> None:
+    """Take gradients up to an order; AssertionError where one has another shape than its argument."""
+    for level in range(order):
+        outputs = [r for r in (result if isinstance(result, (list, tuple)) else [result])
+                   if isinstance(r, Tensor) and r.requires_grad and r.size <= 100_000]  # fmt: skip
+        if not outputs or not wanted:
+            return
+        seeds = [Tensor(_C.full(r.shape, 1.0, r.dtype, "cpu")) for r in outputs]
+        found = grad(outputs, list(wanted), seeds, create_graph=level + 1 < order, allow_unused=True)
+        for g, x in zip(found, wanted, strict=True):
+            if g is not None and g.shape != x.shape:
+                raise AssertionError(f"a gradient of shape {g.shape} for an argument of shape {x.shape}")
+        result = [g for g in found if g is not None]
