@@ -1,7 +1,7 @@
 // What the files of restricted Boltzmann machines share: streams of random words, and the product of a half step with a
 // finish of its own. Both directions read w packed once per call, so k steps pack nothing.
 #pragma once
-#include "cpu/gemm_product.h"
+#include "cpu/bit_product.h"
 #include "cpu/simd/philox_vec.h"
 #include "kernels/rbm.h"
 
@@ -40,6 +40,7 @@ static inline int64_t packed_size(int64_t visible, int64_t hidden) {
   return panels_size(visible, hidden) + panels_size(hidden, visible);
 }
 
+// Sampled states go by bits, everything else by multiply-adds: which it is depends on the values of x.
 // A product with packed weights goes through panels whatever its rows are.
 template <class T, class F>
 static inline void product(const RbmModel<T>& model, bool up, int64_t rows, const T* x, const T* bias, const T* packed,
@@ -48,6 +49,13 @@ static inline void product(const RbmModel<T>& model, bool up, int64_t rows, cons
   p.m = rows;
   if (packed && !up) packed += panels_size(model.visible.count, model.hidden.count);
   if (p.k == 0) packed = nullptr;
+  if (rows >= kLeastBitRows && p.k > 0) {
+    auto* words =
+        static_cast<uint32_t*>(thread_scratch(0, static_cast<size_t>(rows * bit_words(p.k)) * sizeof(uint32_t)));
+    const T value = value_of_bits(x, rows * p.k);
+    if (bits_of_rows(x, rows, p.k, value, words, context))
+      return bit_product(p, BitRows<T>{words, rows, value}, model.w, packed, bias, y, finish, context);
+  }
   Product<T, F>(p, x, model.w, packed, bias, y, finish).compute(context);
 }
 

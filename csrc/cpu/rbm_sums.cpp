@@ -96,51 +96,124 @@ void rbm_anneal(const RbmModel<T>& model, const RbmAnnealing<T>& a, const RbmKey
   }
 }
 
+namespace {
+
+// One side of the statistics: gw, gb and gc gain factor times the sums of h v^T, v and h over its rows.
+template <class T>
+struct Phase {
+  int64_t rows;
+  const T *v, *h;
+  T factor;
+};
+
+// sums[j] = the sum over both phases of factor * x[:, j].
+template <class T>
+void column_sums(const Phase<T> (&phases)[2], bool visible, int64_t count, T* sums, Context& context) {
+  constexpr int64_t columns = 128;
+  parallel_for(context, count, columns, [&](int64_t begin, int64_t end) {
+    for_vectors<T>(end - begin, [&](int64_t k, int m) {
+      Vec<T> sum = Vec<T>::zero();
+      for (const Phase<T>& phase : phases) {
+        const T* x = (visible ? phase.v : phase.h) + begin + k;
+        for (int64_t i = 0; i < phase.rows; ++i) sum = fma(Vec<T>::set(phase.factor), load_any(x + i * count, m), sum);
+      }
+      store_any(sums + begin + k, sum, m);
+    });
+  });
+}
+
+// y[j * y_row + i] = c[i * kTileColumns + j] for i < rows, j < n.
+template <class T>
+void store_transposed(const T* c, int64_t rows, int64_t n, T* y, int64_t y_row) {
+  constexpr int W = Vec<T>::W;
+  for (int64_t j = 0; j < n; j += W)
+    for (int64_t i = 0; i < rows; i += W) {
+      const int count = static_cast<int>(min64(W, rows - i));
+      Vec<T> r[W];
+#pragma GCC unroll 16
+      for (int l = 0; l < W; ++l) r[l] = l < count ? Vec<T>::load(c + (i + l) * kTileColumns + j) : Vec<T>::zero();
+      transpose(r);
+#pragma GCC unroll 16
+      for (int l = 0; l < W; ++l)
+        if (j + l < n) store_any(y + (j + l) * y_row + i, r[l], count);
+    }
+}
+
+// gw = the phases whose visible states are bits: for each panel of hidden units v^T h by sums of rows of h, stored
+// across.
+template <class T>
+void bit_statistics(const Phase<T>* phases, const BitRows<T>* bits, int count, int64_t visible, int64_t hidden, T* gw,
+                    Context& context) {
+  const int64_t panels = ceil_div(hidden, kTileColumns), blocks = ceil_div(visible, kMostBitRows);
+  const int64_t height = ceil_div(visible, blocks);
+  parallel_for(context, panels * blocks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t column = t / blocks * kTileColumns, n = min64(kTileColumns, hidden - column);
+      const int64_t row = t % blocks * height, rows = min64(height, visible - row);
+      if (rows <= 0) continue;
+      const BitScratch<T> scratch(rows);
+      alignas(64) const T start[kTileColumns] = {};
+      for (int i = 0; i < count; ++i)
+        bit_panel(bits[i], row, rows, phases[i].rows, phases[i].h + column, hidden, 1, n, phases[i].factor,
+                  i == 0 ? start : nullptr, scratch);
+      store_transposed(scratch.c, rows, n, gw + column * visible + row, visible);
+    }
+  });
+}
+
+}  // namespace
+
 template <class T>
 void rbm_statistics(const RbmModel<T>& model, int64_t rows, const T* v0, const T* h0, int64_t chains, const T* v1,
                     const T* h1, T* scratch, T* gw, T* gb, T* gc, Context& context) {
-  // One product over the rows of both phases, those of the data with weight -1 / rows.
-  const int64_t visible = model.visible.count, hidden = model.hidden.count, all = rows + chains;
-  T* v = scratch;
-  T* h = scratch + all * visible;
-  const T down = rows ? T(-1) / static_cast<T>(rows) : T(0), up = chains ? T(1) / static_cast<T>(chains) : T(0);
-  parallel_for(context, all, kRbmRowsPerTask, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const bool data = i < rows;
-      const T* from = data ? v0 + i * visible : v1 + (i - rows) * visible;
-      ::memcpy(v + i * visible, from, static_cast<size_t>(visible) * sizeof(T));
-      const T* means = data ? h0 + i * hidden : h1 + (i - rows) * hidden;
-      const Vec<T> factor = Vec<T>::set(data ? down : up);
-      for_vectors<T>(hidden,
-                     [&](int64_t k, int m) { store_any(h + i * hidden + k, load_any(means + k, m) * factor, m); });
-    }
-  });
-  constexpr int64_t columns = 128;
-  parallel_for(context, visible, columns, [&](int64_t begin, int64_t end) {
-    for_vectors<T>(end - begin, [&](int64_t k, int m) {
-      Vec<T> sum = Vec<T>::zero();
-      for (int64_t i = 0; i < all; ++i)
-        sum = fma(Vec<T>::set(i < rows ? down : up), load_any(v + i * visible + begin + k, m), sum);
-      store_any(gb + begin + k, sum, m);
-    });
-  });
-  parallel_for(context, hidden, columns, [&](int64_t begin, int64_t end) {
-    for_vectors<T>(end - begin, [&](int64_t k, int m) {
-      Vec<T> sum = Vec<T>::zero();
-      for (int64_t i = 0; i < all; ++i) sum = sum + load_any(h + i * hidden + begin + k, m);
-      store_any(gc + begin + k, sum, m);
-    });
-  });
+  const int64_t visible = model.visible.count, hidden = model.hidden.count;
+  const Phase<T> phases[2] = {{rows, v0, h0, rows ? T(-1) / static_cast<T>(rows) : T(0)},
+                              {chains, v1, h1, chains ? T(1) / static_cast<T>(chains) : T(0)}};
+  column_sums(phases, true, visible, gb, context);
+  column_sums(phases, false, hidden, gc, context);
   if (visible == 0 || hidden == 0) return;
+
+  // Phases of bits, and one product over the rows of the others.
+  auto* words = static_cast<uint32_t*>(
+      thread_scratch(0, static_cast<size_t>((bit_words(rows) + bit_words(chains)) * visible) * sizeof(uint32_t)));
+  Phase<T> by_bits[2] = {};
+  BitRows<T> bits[2] = {};
+  int count = 0;
+  int64_t others = 0;
+  T* v = scratch;
+  T* h = scratch + (rows + chains) * visible;
+  for (const Phase<T>& phase : phases) {
+    const T value = value_of_bits(phase.v, phase.rows * visible);
+    if (visible >= kLeastBitRows && phase.rows > 0 &&
+        bits_of_columns(phase.v, phase.rows, visible, value, words, context)) {
+      by_bits[count] = phase;
+      bits[count++] = {words, visible, value};
+      words += bit_words(phase.rows) * visible;
+      continue;
+    }
+    parallel_for(context, phase.rows, kRbmRowsPerTask, [&](int64_t begin, int64_t end) {
+      ::memcpy(v + (others + begin) * visible, phase.v + begin * visible,
+               static_cast<size_t>((end - begin) * visible) * sizeof(T));
+      const Vec<T> factor = Vec<T>::set(phase.factor);
+      for_vectors<T>((end - begin) * hidden, [&](int64_t k, int m) {
+        store_any(h + (others + begin) * hidden + k, load_any(phase.h + begin * hidden + k, m) * factor, m);
+      });
+    });
+    others += phase.rows;
+  }
+  // Bits first: the other product takes their memory.
+  if (count > 0) bit_statistics(by_bits, bits, count, visible, hidden, gw, context);
+  if (others == 0 && count > 0) return;
   MatmulShape p{};
   p.m = hidden;
   p.n = visible;
-  p.k = all;
+  p.k = others;
   p.a_row = 1;
   p.a_col = hidden;
   p.b_row = visible;
   p.b_col = 1;
   p.c_row = visible;
+  p.accumulate = count > 0;
   Product<T>(p, h, v, nullptr, nullptr, gw).compute(context);
 }
 

@@ -56,6 +56,7 @@ static DC_INLINE Vec8::Mask gt(Vec8 a, Vec8 b) { return {_mm256_cmp_ps(a.v, b.v,
 static DC_INLINE Vec8::Mask ge(Vec8 a, Vec8 b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_GE_OQ)}; }
 static DC_INLINE Vec8::Mask eq(Vec8 a, Vec8 b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_EQ_OQ)}; }
 static DC_INLINE Vec8::Mask isnan(Vec8 a) { return {_mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q)}; }
+static DC_INLINE uint32_t bits(Vec8::Mask m) { return static_cast<uint32_t>(_mm256_movemask_ps(m.m)); }
 static DC_INLINE Vec8 select(Vec8::Mask m, Vec8 a, Vec8 b) { return {_mm256_blendv_ps(b.v, a.v, m.m)}; }
 static DC_INLINE Vec8 max(Vec8 a, Vec8 b) { return {_mm256_max_ps(a.v, b.v)}; }
 static DC_INLINE Vec8 min(Vec8 a, Vec8 b) { return {_mm256_min_ps(a.v, b.v)}; }

@@ -40,6 +40,7 @@ static DC_INLINE __mmask16 gt(Vec16 a, Vec16 b) { return _mm512_cmp_ps_mask(a.v,
 static DC_INLINE __mmask16 ge(Vec16 a, Vec16 b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_GE_OQ); }
 static DC_INLINE __mmask16 eq(Vec16 a, Vec16 b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ); }
 static DC_INLINE __mmask16 isnan(Vec16 a) { return _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q); }
+static DC_INLINE uint32_t bits(__mmask16 m) { return m; }
 static DC_INLINE Vec16 select(__mmask16 m, Vec16 a, Vec16 b) { return {_mm512_mask_blend_ps(m, b.v, a.v)}; }
 // max(a, b) and min(a, b) return b where either is NaN, as the scalar build does.
 static DC_INLINE Vec16 max(Vec16 a, Vec16 b) { return {_mm512_max_ps(a.v, b.v)}; }

@@ -52,6 +52,7 @@ DC_SCALAR_OPERATORS(float)
 DC_SCALAR_OPERATORS(double)
 #undef DC_SCALAR_OPERATORS
 
+static DC_INLINE uint32_t bits(bool m) { return m; }
 static DC_INLINE Vec<float> abs(Vec<float> a) { return {{::fabsf(a.v)}}; }
 static DC_INLINE Vec<double> abs(Vec<double> a) { return {{::fabs(a.v)}}; }
 static DC_INLINE Vec<float> sqrt(Vec<float> a) { return {{::sqrtf(a.v)}}; }

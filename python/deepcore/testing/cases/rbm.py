@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -71,9 +72,20 @@ def _binary(rng: np.random.Generator, *shape: int) -> Any:
     return (rng.random(shape) < 0.5).astype(float)
 
 
+# What a half step is given: kernels have a path of their own for states of two values, one of them 0.
+_STATES: dict[str, Callable[..., Any]] = {
+    "bits": _binary,
+    "halves": lambda rng, *shape: 0.5 * _binary(rng, *shape),
+    "zeros": lambda _, *shape: np.zeros(shape),
+    "means": lambda rng, *shape: rng.random(shape),
+    "a third value": lambda rng, *shape: np.concatenate([_binary(rng, *shape).ravel()[:-1], [-1.0]]).reshape(shape),
+}
+
+
 def _step_case(
-    rows: int, visible: int, hidden: int, up: bool, kind: str = "bernoulli", group: int = 1, cold: bool = False
-) -> Case:
+    rows: int, visible: int, hidden: int, up: bool, kind: str = "bernoulli", group: int = 1, cold: bool = False,
+    given: str = "bits",
+) -> Case:  # fmt: skip
     units = Units(hidden=kind, hidden_group=group) if up else Units(visible=kind, visible_group=group)
     half = 2 * STEP + up
 
@@ -84,9 +96,9 @@ def _step_case(
         return half_step(x, w, c if up else b, half, kind, group, beta=beta if cold else None)
 
     return Case(
-        f"rbm_half_step/{rows}x{visible}x{hidden} {'up' if up else 'down'} {kind}{' cold' if cold else ''}", run,
-        reference,
-        lambda rng: (_binary(rng, rows, visible if up else hidden), *_machine(rng, visible, hidden),
+        f"rbm_half_step/{rows}x{visible}x{hidden} {'up' if up else 'down'} {kind}{' cold' if cold else ''}"
+        + (f" of {given}" if given != "bits" else ""), run, reference,
+        lambda rng: (_STATES[given](rng, rows, visible if up else hidden), *_machine(rng, visible, hidden),
                      rng.uniform(0.3, 1, rows)),
         gradient=(), factor=64, reason="sums of 0.4 x normal weights before an exponential",
     )  # fmt: skip
@@ -139,6 +151,16 @@ def _statistics(v0: Any, h0: Any, v1: Any, h1: Any) -> Any:
     return h1.T @ v1 / len(v1) - h0.T @ v0 / len(v0), v1.mean(0) - v0.mean(0), h1.mean(0) - h0.mean(0)
 
 
+def _statistics_case(rows: int, chains: int, visible: int, hidden: int, data: str, model: str) -> Case:
+    return Case(
+        f"rbm_statistics/{rows} of {data} and {chains} of {model}, {visible}x{hidden}",
+        lambda *a: ops.rbm_statistics(*a), _statistics,
+        lambda rng: (_STATES[data](rng, rows, visible), rng.random((rows, hidden)),
+                     _STATES[model](rng, chains, visible), rng.random((chains, hidden))),
+        gradient=(), factor=64, reason="means of products that cancel",
+    )  # fmt: skip
+
+
 def _free_energy(kind: str) -> Any:
     def reference(v: Any, w: Any, b: Any, c: Any) -> Any:
         return -v @ b - _INNER[kind](v @ w.T + c).sum(1)
@@ -166,6 +188,18 @@ def _anneal(v: Any, w: Any, b: Any, c: Any, base: Any, log_weight: Any) -> Any:
         field = base + high * (b - base) + high * (h @ w)
         v = (uniforms(2 * (STEP + t), *v.shape) < sigmoid(field)).astype(float)
     return v, log_weight
+
+
+def _anneal_case(chains: int, visible: int, hidden: int) -> Case:
+    def run(v: Any, w: Any, b: Any, c: Any, base: Any, weight: Any) -> Any:
+        return ops.rbm_anneal(v, w, b, c, base, ops.astype(weight, "float64"), BETAS, key=(SEED, LAYER, STEP))
+
+    return Case(
+        f"rbm_anneal/{chains}x{visible}x{hidden}", run, _anneal,
+        lambda rng: (_binary(rng, chains, visible), *_machine(rng, visible, hidden), rng.standard_normal(visible),
+                     np.zeros(chains)),
+        gradient=(), factor=64, reason="sums over steps",
+    )  # fmt: skip
 
 
 def _swap(h: Any, beta: Any, energy: Any) -> Any:
@@ -204,6 +238,9 @@ def _energy_cases() -> list[Case]:
 CASES = [
     *[_step_case(rows, v, h, up) for rows, v, h in ((1, 1, 1), (5, 3, 7), (29, 37, 21), (9, 70, 130), (40, 8, 33),
                                                    (0, 4, 3)) for up in (True, False)],
+    *[_step_case(rows, v, h, up) for rows, v, h in ((16, 32, 32), (33, 100, 65), (70, 129, 36), (600, 37, 40))
+      for up in (True, False)],
+    *[_step_case(35, 67, 50, up, given=given) for given in _STATES if given != "bits" for up in (True, False)],
     *[_step_case(13, 12, 18, up, kind, 3 if kind == "softmax" else 1) for kind in ("gaussian", "softmax", "relu")
       for up in (True, False)],
     *[_step_case(11, 19, 36, True, kind, 6 if kind == "softmax" else 1, cold=True)
@@ -211,19 +248,20 @@ CASES = [
     _choice_case(11, 23, 9, 5),
     _choice_case(6, 12, 7, 4),
     *[_chain_case(rows, v, h, steps, held) for rows, v, h, steps, held in
-      ((1, 1, 1, 1, False), (7, 9, 5, 2, False), (20, 33, 17, 3, True), (5, 4, 6, 0, False))],
+      ((50, 70, 40, 2, True), (1, 1, 1, 1, False), (7, 9, 5, 2, False), (20, 33, 17, 3, True), (5, 4, 6, 0, False))],
     Case("rbm_statistics/9 and 4", lambda *a: ops.rbm_statistics(*a), _statistics,
          lambda rng: tuple(rng.standard_normal(s) for s in ((9, 37), (9, 20), (4, 37), (4, 20))), gradient=(),
          factor=64, reason="means of products that cancel"),
+    *[_statistics_case(*sizes, data, model) for sizes, data, model in
+      (((40, 70, 37, 20), "bits", "bits"), ((33, 4, 530, 50), "means", "halves"), ((100, 9, 64, 35), "bits", "means"),
+       ((5, 6, 19, 3), "zeros", "bits"), ((31, 35, 45, 66), "a third value", "bits"),
+       ((6, 8, 15, 40), "bits", "bits"))],
     Case("rbm_energy_gap/small",
          lambda w, b, c, gw, gb, gc: ops.rbm_energy_gap(w, b, c, (gw, gb, gc)),
          lambda w, b, c, gw, gb, gc: (w * gw).sum() + (b * gb).sum() + (c * gc).sum(),
          lambda rng: (*_machine(rng, 5, 4), *_machine(rng, 5, 4)), factor=64),
-    Case("rbm_anneal/6x9x7",
-         lambda v, w, b, c, base, weight: ops.rbm_anneal(v, w, b, c, base, ops.astype(weight, "float64"), BETAS,
-                                                         key=(SEED, LAYER, STEP)),
-         _anneal, lambda rng: (_binary(rng, 6, 9), *_machine(rng, 9, 7), rng.standard_normal(9), np.zeros(6)),
-         gradient=(), factor=64, reason="sums over steps"),
+    _anneal_case(6, 9, 7),
+    _anneal_case(40, 37, 21),
     Case("rbm_swap/15x4", lambda h, beta, energy: ops.rbm_swap(h, beta, energy, key=(SEED, LAYER, STEP), copies=3,
                                                                parity=0),
          _swap, lambda rng: (rng.standard_normal((15, 4)), np.repeat(np.linspace(1, 0.2, 5), 3),
