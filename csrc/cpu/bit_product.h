@@ -7,8 +7,6 @@
 // and row by row. A task is a panel of columns by a block of rows. The order of sums depends on the sizes alone.
 // Bound by loads, one per addition; tables take the time of some 10 rows.
 #pragma once
-#include <atomic>
-
 #include "cpu/gemm_product.h"
 #include "cpu/simd/vec_int.h"
 
@@ -38,10 +36,10 @@ static inline T value_of_bits(const T* x, int64_t n) {
 // Rows of x as bits along each row. False where x holds a third value; words are undefined then.
 template <class T>
 static inline bool bits_of_rows(const T* x, int64_t rows, int64_t k, T value, uint32_t* words, Context& context) {
-  std::atomic<bool> two{true};
+  bool two = true;
   const Vec<T> one = Vec<T>::set(value);
   parallel_for(context, rows, ceil_div(1 << 14, k), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end && two.load(std::memory_order_relaxed); ++i)
+    for (int64_t i = begin; i < end && __atomic_load_n(&two, __ATOMIC_RELAXED); ++i)
       for (int64_t q = 0; q < bit_words(k); ++q) {
         const T* at = x + i * k + q * kBitDepth;
         uint32_t word = 0, zeros = 0;
@@ -53,24 +51,24 @@ static inline bool bits_of_rows(const T* x, int64_t rows, int64_t k, T value, ui
           zeros |= (bits(eq(v, Vec<T>::zero())) & lanes) << j;
         });
         if ((word ^ zeros) != (n == kBitDepth ? ~0u : (1u << n) - 1)) {
-          two.store(false, std::memory_order_relaxed);
+          __atomic_store_n(&two, false, __ATOMIC_RELAXED);
           return;
         }
         words[q * rows + i] = word;
       }
   });
-  return two.load();
+  return two;
 }
 
 // The same along the columns: bit b of word (q, j) is x[32 q + b, j].
 template <class T>
 static inline bool bits_of_columns(const T* x, int64_t rows, int64_t columns, T value, uint32_t* words,
                                    Context& context) {
-  std::atomic<bool> two{true};
+  bool two = true;
   constexpr int64_t kWide = 128;
   parallel_for(context, bit_words(rows), 1, [&](int64_t begin, int64_t end) {
     for (int64_t q = begin; q < end; ++q)
-      for (int64_t j0 = 0; j0 < columns && two.load(std::memory_order_relaxed); j0 += kWide) {
+      for (int64_t j0 = 0; j0 < columns && __atomic_load_n(&two, __ATOMIC_RELAXED); j0 += kWide) {
         const int64_t n = min64(kWide, columns - j0);
         uint32_t word[kWide] = {}, third = 0;
         for (int64_t b = 0; b < min64(kBitDepth, rows - q * kBitDepth); ++b) {
@@ -81,11 +79,11 @@ static inline bool bits_of_columns(const T* x, int64_t rows, int64_t columns, T 
             third |= 1 ^ set ^ clear;
           }
         }
-        if (third) two.store(false, std::memory_order_relaxed);
+        if (third) __atomic_store_n(&two, false, __ATOMIC_RELAXED);
         ::memcpy(words + q * columns + j0, word, static_cast<size_t>(n) * sizeof(uint32_t));
       }
   });
-  return two.load();
+  return two;
 }
 
 // table[g][s][j]: factor times the sum of those of rows 4 g .. 4 g + 3 of b whose bits are set in s; n columns of b
@@ -158,7 +156,8 @@ struct BitScratch {
   }
 };
 
-// c (rows, kTileColumns) += X B, or start + X B, over k rows of B; B(p, j) at b[p * b_row + j * b_col], n columns of it.
+// c (rows, kTileColumns) += X B, or start + X B, over k rows of B; B(p, j) at b[p * b_row + j * b_col], n columns of
+// it.
 template <class T>
 static inline void bit_panel(const BitRows<T>& x, int64_t row, int64_t rows, int64_t k, const T* b, int64_t b_row,
                              int64_t b_col, int64_t n, T factor, const T* start, const BitScratch<T>& scratch) {

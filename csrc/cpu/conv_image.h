@@ -8,10 +8,6 @@
 
 namespace dc::DC_ISA {
 
-static inline int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static inline int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
-static inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 // A set of sub-images that a kernel reads: rows x columns of padded image, `channels` values a pixel.
 template <class T>
 struct Block {

@@ -8,6 +8,10 @@
 
 namespace dc::DC_ISA {
 
+static DC_INLINE int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+static DC_INLINE int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
+static DC_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
 // dst[p * dst_stride + i] = src[i * src_stride + p] for i < rows <= W, p < k, dst_stride >= rows. Whole vectors are
 // stored, what lies past `rows` being overwritten by the next p; the last ones stop at `stored` lanes.
 template <class T>

@@ -11,6 +11,7 @@
 #include "core/parallel.h"
 #include "cpu/gemm_pack.h"
 #include "cpu/gemv.h"
+#include "cpu/sparse_product.h"
 
 namespace dc::DC_ISA {
 
@@ -23,10 +24,6 @@ static constexpr int64_t kSharedElements = 1 << 18;  // shared slab: 1 MB of flo
 static constexpr int64_t kPartDepth = 1024;          // least k of a part where k is cut
 static constexpr int64_t kMostParts = 8;
 static constexpr int64_t kTaskWork = 1 << 17;  // multiply-adds that pay for waking a thread
-
-static DC_INLINE int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static DC_INLINE int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
-static DC_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // k slabs of equal depth <= kDepth, so that no slab is a sliver.
 static DC_INLINE int64_t even_depth(int64_t k, int64_t most) { return k ? ceil_div(k, ceil_div(k, most)) : 1; }
@@ -323,6 +320,13 @@ struct Product {
     });
   }
 
+  bool sparse(Context& context) const {
+    SparseProduct<T> product{s, a, b, packed_b, bias, c};
+    if (!product.worth_a_look() || !product.list(context)) return false;
+    product.compute(finish, context);
+    return true;
+  }
+
   void compute(Context& context) const {
     if (s.k == 0) {
       for (int64_t i = 0; i < s.m; ++i)
@@ -338,6 +342,7 @@ struct Product {
       vector(false, context);
     } else if (s.m <= kFewRows && s.a_col == 1 && s.b_row == 1 && s.b_col != 1 && !packed_b) {
       few_rows(context);
+    } else if (sparse(context)) {
     } else if (cut_along_k()) {
       parts_of_k(context);
     } else if (s.m <= s.n || (s.m <= 10 * kTileRows && 2 * panels >= tiles.count)) {

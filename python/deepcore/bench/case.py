@@ -57,6 +57,7 @@ class Case:
     tolerance: float = 2e-5
     calls: int = 1
     target: Target | None = None
+    numpy_counts: bool = False  # numpy is a peer: products are its work, too
     random: bool = False  # results are random: `reference` gets the results and raises AssertionError instead
 
     @property

@@ -109,7 +109,8 @@ def result_of(case: Case, outcome: Outcome, peak: dict[str, Any]) -> dict[str, A
     if case.flops or case.bytes:
         result["peak"] = shortest_time(peak, case.flops, case.bytes) / ours.median
     result["ratios"] = {n: t.median / ours.median for n, t in outcome.times.items() if n != "deepcore"}
-    peers = [r for n, r in result["ratios"].items() if n in PEERS]
+    contenders = (*PEERS, "numpy") if case.numpy_counts else PEERS
+    peers = [r for n, r in result["ratios"].items() if n in contenders]
     if peers:
         result["best"] = min(peers)
     if case.target is not None:

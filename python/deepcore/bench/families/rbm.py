@@ -225,7 +225,8 @@ def _training(k: int, persistent: bool, hidden: int) -> Case:
     return Case(
         "rbm", f"{'P' if persistent else ''}CD-{k} 784x{hidden} batch 100", arrays=bits_and_weights(hidden),
         reference=_step_check(k, persistent), builders=builders,
-        flops=2.0 * BATCH * VISIBLE * hidden * (2 * k + 3), target=Target("peer", 1.5), random=True,
+        flops=2.0 * BATCH * VISIBLE * hidden * (2 * k + 3), target=Target("peer", 1.5), numpy_counts=True,
+        random=True,
     )  # fmt: skip
 
 

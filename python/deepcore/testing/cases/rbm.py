@@ -78,6 +78,7 @@ _STATES: dict[str, Callable[..., Any]] = {
     "halves": lambda rng, *shape: 0.5 * _binary(rng, *shape),
     "zeros": lambda _, *shape: np.zeros(shape),
     "means": lambda rng, *shape: rng.random(shape),
+    "sparse means": lambda rng, *shape: np.maximum(rng.random(shape) - 0.7, 0),
     "a third value": lambda rng, *shape: np.concatenate([_binary(rng, *shape).ravel()[:-1], [-1.0]]).reshape(shape),
 }
 
@@ -151,12 +152,14 @@ def _statistics(v0: Any, h0: Any, v1: Any, h1: Any) -> Any:
     return h1.T @ v1 / len(v1) - h0.T @ v0 / len(v0), v1.mean(0) - v0.mean(0), h1.mean(0) - h0.mean(0)
 
 
-def _statistics_case(rows: int, chains: int, visible: int, hidden: int, data: str, model: str) -> Case:
+def _statistics_case(
+    rows: int, chains: int, visible: int, hidden: int, data: str, model: str, h: str = "means"
+) -> Case:
     return Case(
-        f"rbm_statistics/{rows} of {data} and {chains} of {model}, {visible}x{hidden}",
+        f"rbm_statistics/{rows} of {data} and {chains} of {model}, {visible}x{hidden} {h}",
         lambda *a: ops.rbm_statistics(*a), _statistics,
-        lambda rng: (_STATES[data](rng, rows, visible), rng.random((rows, hidden)),
-                     _STATES[model](rng, chains, visible), rng.random((chains, hidden))),
+        lambda rng: (_STATES[data](rng, rows, visible), _STATES[h](rng, rows, hidden),
+                     _STATES[model](rng, chains, visible), _STATES[h](rng, chains, hidden)),
         gradient=(), factor=64, reason="means of products that cancel",
     )  # fmt: skip
 
@@ -256,6 +259,7 @@ CASES = [
       (((40, 70, 37, 20), "bits", "bits"), ((33, 4, 530, 50), "means", "halves"), ((100, 9, 64, 35), "bits", "means"),
        ((5, 6, 19, 3), "zeros", "bits"), ((31, 35, 45, 66), "a third value", "bits"),
        ((6, 8, 15, 40), "bits", "bits"))],
+    _statistics_case(60, 50, 151, 170, "bits", "means", "sparse means"),
     Case("rbm_energy_gap/small",
          lambda w, b, c, gw, gb, gc: ops.rbm_energy_gap(w, b, c, (gw, gb, gc)),
          lambda w, b, c, gw, gb, gc: (w * gw).sum() + (b * gb).sum() + (c * gc).sum(),

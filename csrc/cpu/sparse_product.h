@@ -1,0 +1,264 @@
+// The product of gemm_product.h where A is sparse: ReLU and dropout leave half of a layer's operands zero, and
+// multiply-adds with zero are left out.
+// A is listed once, for each row and kSparseDepth columns: the values that are not zero and where their rows of B
+// begin. A task is a group of panels of B by a block of rows; it packs kSparseDepth rows of its panels into L1 and runs
+// all rows past them, one at a time, C of the group staying in L2. Lists vary in length, so every row and
+// slab costs a mispredicted branch: half of A must be missing for a gain of a third.
+// Zero times a number that is not finite is NaN: a slab of B that holds one is multiplied in full.
+// Sums run in the order of k, whatever the tasks. Bound by loads, one per multiply-add.
+#pragma once
+#include "core/parallel.h"
+#include "cpu/gemm_pack.h"
+#include "cpu/simd/vec_int.h"
+
+namespace dc::DC_ISA {
+
+static constexpr int64_t kSparseDepth = 48, kSparsePanels = 4, kSparseRows = 256, kListedRows = 16;
+static constexpr int64_t kSparseTasks = 8, kLeastSparseRows = 32;
+static constexpr int64_t kSparseSlack = 16;  // whole registers are stored past the end of a list
+static constexpr int64_t kMostListed = 1 << 22;  // of m k: six bytes of scratch each
+static constexpr int kSamples = 64, kZeroSamples = 22;
+static constexpr double kMostFilled = 0.62;  // above it the tiles of gemm_micro.h are faster
+
+// Lists one after the other: list (slab, row) begins at first[slab * rows + row].
+template <class T>
+struct SparseRows {
+  const T* values;
+  const uint16_t* offsets;  // in bytes within a panel of a block
+  const uint32_t* first;
+  const uint8_t* counts;
+};
+
+// Appends those of n values that are not 0.
+template <class T>
+static DC_INLINE int list_row(const T* x, int64_t n, T* values, uint16_t* offsets) {
+  constexpr uint32_t kStep = kTileColumns * sizeof(T);
+  int count = 0;
+#if defined(DC_ISA_AVX512)
+  if constexpr (sizeof(T) == 4) {
+    __m512i at = _mm512_mullo_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
+                                    _mm512_set1_epi32(kStep));
+    for_vectors<T>(n, [&](int64_t j, int m) {
+      const Vec<T> v = load_any(x + j, m);
+      const __mmask16 kept = _mm512_cmp_ps_mask(v.v, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+      _mm512_storeu_ps(values + count, _mm512_maskz_compress_ps(kept, v.v));
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(offsets + count),
+                          _mm512_cvtepi32_epi16(_mm512_maskz_compress_epi32(kept, at)));
+      count += __builtin_popcount(kept);
+      at = _mm512_add_epi32(at, _mm512_set1_epi32(16 * kStep));
+    });
+    return count;
+  }
+#endif
+  for (int64_t j = 0; j < n; ++j) {
+    values[count] = x[j];
+    offsets[count] = static_cast<uint16_t>(static_cast<uint32_t>(j) * kStep);
+    count += x[j] != T(0);
+  }
+  return count;
+}
+
+// c (rows, P * kTileColumns) += the listed rows times a block of P panels, each kSparseDepth deep.
+template <class T, int P>
+static __attribute__((noinline)) void sparse_rows(const SparseRows<T>& a, int64_t first, int64_t rows, const T* block,
+                                                  T* c) {
+  constexpr int W = Vec<T>::W, N = P * kTileVectors;
+  for (int64_t i = 0; i < rows; ++i, c += P * kTileColumns) {
+    const T* values = a.values + a.first[first + i];
+    const uint16_t* offsets = a.offsets + a.first[first + i];
+    Vec<T> sum[N];
+#pragma GCC unroll 16
+    for (int v = 0; v < N; ++v) sum[v] = Vec<T>::load(c + v * W);
+    const int count = a.counts[first + i];
+#pragma GCC unroll 1
+    for (int e = 0; e < count; ++e) {
+      const Vec<T> x = Vec<T>::set(values[e]);
+      const T* row = reinterpret_cast<const T*>(reinterpret_cast<const char*>(block) + offsets[e]);
+#pragma GCC unroll 16
+      for (int v = 0; v < N; ++v)
+        sum[v] = fma(x, Vec<T>::load(row + v / kTileVectors * kSparseDepth * kTileColumns + v % kTileVectors * W),
+                     sum[v]);
+    }
+#pragma GCC unroll 16
+    for (int v = 0; v < N; ++v) sum[v].store(c + v * W);
+  }
+}
+
+template <class T>
+struct SparseProduct {
+  const MatmulShape& s;
+  const T *a, *b, *packed_b, *bias;
+  T* c;
+  int64_t slabs = (s.k + kSparseDepth - 1) / kSparseDepth;
+  SparseRows<T> lists{};
+
+  bool worth_a_look() const {
+    if (s.m < kLeastSparseRows || s.n < 2 * kTileColumns || s.k < kSparseDepth || s.m * s.n * s.k < 1 << 20 ||
+        s.m * s.k > kMostListed)
+      return false;
+    int zeros = 0;
+    for (int64_t t = 0; t < kSamples; ++t)
+      zeros += a[t * 7919 % s.m * s.a_row + t * 104729 % s.k * s.a_col] == T(0);
+    return zeros >= kZeroSamples;
+  }
+
+  // False where A turns out to be too full.
+  bool list(Context& context) {
+    const int64_t all = slabs * s.m, region = kListedRows * s.k + kSparseSlack;
+    const auto room = static_cast<size_t>(ceil_div(s.m, kListedRows) * region);
+    const size_t bytes = room * (sizeof(T) + sizeof(uint16_t)) + static_cast<size_t>(all) * (sizeof(uint32_t) + 1);
+    T* values = static_cast<T*>(thread_scratch(0, bytes));
+    auto* first = reinterpret_cast<uint32_t*>(values + room);
+    auto* offsets = reinterpret_cast<uint16_t*>(first + all);
+    auto* counts = reinterpret_cast<uint8_t*>(offsets + room);
+    lists = {values, offsets, first, counts};
+    const auto most = static_cast<int64_t>(kMostFilled * static_cast<double>(s.m) * static_cast<double>(s.k));
+    int64_t filled = 0;
+    parallel_for(context, s.m, kListedRows, [&](int64_t i0, int64_t i1) {
+      const int64_t begin = i0 / kListedRows * region;
+      int64_t next = begin;
+      for (int64_t q = 0; q < slabs; ++q) {
+        const int64_t p = q * kSparseDepth, depth = min64(kSparseDepth, s.k - p);
+        alignas(64) T own[(kListedRows + 1) * kSparseDepth];
+        const T* rows = a + i0 * s.a_row + p * s.a_col;
+        int64_t stride = s.a_row;
+        if (s.a_col != 1) {
+          copy_across(rows, i1 - i0, depth, own);
+          rows = own;
+          stride = kSparseDepth;
+        }
+        for (int64_t i = i0; i < i1; ++i) {
+          // Rows lie far apart: no prefetcher sees them coming.
+          for (int64_t p1 = kSparseDepth; s.a_col == 1 && p1 < 2 * kSparseDepth; p1 += 64 / sizeof(T))
+            __builtin_prefetch(rows + (i - i0) * stride + p1);
+          const int count = list_row(rows + (i - i0) * stride, depth, values + next, offsets + next);
+          first[q * s.m + i] = static_cast<uint32_t>(next);
+          counts[q * s.m + i] = static_cast<uint8_t>(count);
+          next += count;
+        }
+      }
+      __atomic_fetch_add(&filled, next - begin, __ATOMIC_RELAXED);
+    });
+    return filled <= most;
+  }
+
+  // to[i * kSparseDepth + p] = from[i * a_row + p * a_col].
+  void copy_across(const T* from, int64_t rows, int64_t depth, T* to) const {
+    constexpr int64_t W = Vec<T>::W;
+    if (s.a_row != 1) {
+      for (int64_t i = 0; i < rows; ++i)
+        for (int64_t p = 0; p < depth; ++p) to[i * kSparseDepth + p] = from[i * s.a_row + p * s.a_col];
+      return;
+    }
+    for (int64_t p = 0; p < depth; p += W) {
+      const int wide = static_cast<int>(min64(W, depth - p));
+      pack_transposed(from + p * s.a_col, s.a_col, wide, rows, to + p, kSparseDepth, wide);
+    }
+  }
+
+  // Packs a slab of P panels. False where it holds a number that is not finite.
+  bool pack(int64_t column, int64_t count, int64_t p, int64_t depth, T* block) const {
+    constexpr int W = Vec<T>::W;
+    constexpr int64_t kPanel = kSparseDepth * kTileColumns;
+    Vec<T> bad[4] = {Vec<T>::zero(), Vec<T>::zero(), Vec<T>::zero(), Vec<T>::zero()};
+    const bool whole = !packed_b && s.b_col == 1 && column + count * kTileColumns <= s.n;
+    if (!whole)
+      for (int64_t j = 0; j < count; ++j) {
+        const int64_t at = column + j * kTileColumns;
+        if (packed_b)
+          ::memcpy(block + j * kPanel, packed_b + at * s.k + p * kTileColumns,
+                   static_cast<size_t>(depth * kTileColumns) * sizeof(T));
+        else
+          pack_b_panel(b + p * s.b_row + at * s.b_col, s.b_row, s.b_col, depth, min64(kTileColumns, s.n - at),
+                       block + j * kPanel);
+      }
+    constexpr int64_t kAhead = 6;  // rows of B lie far apart, too
+    for (int64_t i = 0; i < depth; ++i) {
+      const T* from = b + (p + i) * s.b_row + column;
+      for (int64_t j = 0; j < count; ++j) {
+        T* to = block + j * kPanel + i * kTileColumns;
+#pragma GCC unroll 4
+        for (int v = 0; v < kTileVectors; ++v) {
+          if (whole) {
+            const T* at = from + j * kTileColumns + v * W;
+            __builtin_prefetch(at + kAhead * s.b_row);
+            Vec<T>::load(at).store(to + v * W);
+          }
+          bad[v] = fma(Vec<T>::load(to + v * W), Vec<T>::zero(), bad[v]);
+        }
+      }
+    }
+    return ((bad[0] + bad[1]) + (bad[2] + bad[3])).sum() == T(0);
+  }
+
+  // The lists of a slab with their zeros.
+  void in_full(int64_t first, int64_t rows, int64_t count, int64_t depth, const T* block, T* sums) const {
+    constexpr int64_t kStep = kTileColumns * static_cast<int64_t>(sizeof(T));
+    for (int64_t i = first; i < first + rows; ++i, sums += count * kTileColumns) {
+      T values[kSparseDepth] = {};
+      uint16_t offsets[kSparseDepth];
+      const uint32_t first_of_one = 0;
+      const auto all = static_cast<uint8_t>(depth);
+      for (int64_t p = 0; p < depth; ++p) offsets[p] = static_cast<uint16_t>(p * kStep);
+      for (int64_t e = lists.first[i]; e < lists.first[i] + lists.counts[i]; ++e)
+        values[lists.offsets[e] / kStep] = lists.values[e];
+      run({values, offsets, &first_of_one, &all}, 0, 1, count, block, sums);
+    }
+  }
+
+  static void run(const SparseRows<T>& rows, int64_t first, int64_t n, int64_t count, const T* block, T* sums) {
+    if (count == 4) sparse_rows<T, 4>(rows, first, n, block, sums);
+    if (count == 3) sparse_rows<T, 3>(rows, first, n, block, sums);
+    if (count == 2) sparse_rows<T, 2>(rows, first, n, block, sums);
+    if (count == 1) sparse_rows<T, 1>(rows, first, n, block, sums);
+  }
+
+  template <class Finish>
+  void compute(const Finish& finish, Context& context) const {
+    const int64_t panels = (s.n + kTileColumns - 1) / kTileColumns;
+    const int64_t groups = (panels + kSparsePanels - 1) / kSparsePanels;
+    int64_t blocks = max64(ceil_div(s.m, kSparseRows), ceil_div(kSparseTasks, groups));
+    blocks = min64(blocks, max64(1, s.m / kLeastSparseRows));
+    const int64_t height = ceil_div(s.m, blocks);
+    parallel_for(context, groups * blocks, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) {
+        const int64_t column = t / blocks * kSparsePanels * kTileColumns;
+        const int64_t count = min64(kSparsePanels, panels - t / blocks * kSparsePanels);
+        const int64_t n = min64(count * kTileColumns, s.n - column), wide = count * kTileColumns;
+        const int64_t row = t % blocks * height, rows = min64(height, s.m - row);
+        if (rows <= 0) continue;
+        T* block = static_cast<T*>(thread_scratch(1, (kSparseDepth * wide + rows * wide) * sizeof(T)));
+        T* sums = block + kSparseDepth * wide;
+        ::memset(sums, 0, static_cast<size_t>(rows * wide) * sizeof(T));
+        if (s.accumulate)
+          for (int64_t i = 0; i < rows; ++i)
+            ::memcpy(sums + i * wide, c + (row + i) * s.c_row + column, static_cast<size_t>(n) * sizeof(T));
+        for (int64_t q = 0; q < slabs; ++q) {
+          const int64_t p = q * kSparseDepth, depth = min64(kSparseDepth, s.k - p);
+          if (pack(column, count, p, depth, block))
+            run(lists, q * s.m + row, rows, count, block, sums);
+          else
+            in_full(q * s.m + row, rows, count, depth, block, sums);
+        }
+        store(row, rows, column, n, wide, sums);
+        finish(row, rows, column, n);
+      }
+    });
+  }
+
+  void store(int64_t row, int64_t rows, int64_t column, int64_t n, int64_t wide, const T* sums) const {
+    const bool relu = s.activation == Activation::relu;
+    for (int64_t i = 0; i < rows; ++i) {
+      T* to = c + (row + i) * s.c_row + column;
+      for_vectors<T>(n, [&](int64_t j, int m) {
+        Vec<T> x = load_any(sums + i * wide + j, m);
+        if (bias) x = x + load_any(bias + column + j, m);
+        if (relu) x = max(Vec<T>::zero(), x);  // keeps NaN
+        store_any(to + j, x, m);
+      });
+    }
+    if (!relu) activate_rows(c + row * s.c_row + column, rows, s.c_row, n, s.activation);
+  }
+};
+
+}  // namespace dc::DC_ISA
