@@ -15,7 +15,7 @@ namespace dc::DC_ISA {
 
 static constexpr int64_t kSparseDepth = 48, kSparsePanels = 4, kSparseRows = 256, kListedRows = 16;
 static constexpr int64_t kSparseTasks = 8, kLeastSparseRows = 32;
-static constexpr int64_t kSparseSlack = 16;  // whole registers are stored past the end of a list
+static constexpr int64_t kSparseSlack = 16;      // whole registers are stored past the end of a list
 static constexpr int64_t kMostListed = 1 << 22;  // of m k: six bytes of scratch each
 static constexpr int kSamples = 64, kZeroSamples = 22;
 static constexpr double kMostFilled = 0.62;  // above it the tiles of gemm_micro.h are faster
@@ -76,8 +76,8 @@ static __attribute__((noinline)) void sparse_rows(const SparseRows<T>& a, int64_
       const T* row = reinterpret_cast<const T*>(reinterpret_cast<const char*>(block) + offsets[e]);
 #pragma GCC unroll 16
       for (int v = 0; v < N; ++v)
-        sum[v] = fma(x, Vec<T>::load(row + v / kTileVectors * kSparseDepth * kTileColumns + v % kTileVectors * W),
-                     sum[v]);
+        sum[v] =
+            fma(x, Vec<T>::load(row + v / kTileVectors * kSparseDepth * kTileColumns + v % kTileVectors * W), sum[v]);
     }
 #pragma GCC unroll 16
     for (int v = 0; v < N; ++v) sum[v].store(c + v * W);
@@ -97,8 +97,7 @@ struct SparseProduct {
         s.m * s.k > kMostListed)
       return false;
     int zeros = 0;
-    for (int64_t t = 0; t < kSamples; ++t)
-      zeros += a[t * 7919 % s.m * s.a_row + t * 104729 % s.k * s.a_col] == T(0);
+    for (int64_t t = 0; t < kSamples; ++t) zeros += a[t * 7919 % s.m * s.a_row + t * 104729 % s.k * s.a_col] == T(0);
     return zeros >= kZeroSamples;
   }
 

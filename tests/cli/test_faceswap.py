@@ -87,7 +87,7 @@ def test_convert_one_file_and_many(model: Path, album: Path, tmp_path: Path, cap
     boxes = ["--boxes", str(album / "boxes.json"), "--to", "bob"]
     one = tmp_path / "one.jpg"
     assert main(["faceswap", "convert", str(model), str(album / "ann" / "ann0.png"), *boxes, "--output", str(one)]) == 0
-    assert "swapped 1 faces in 1 files" in capsys.readouterr().out
+    assert "swapped 1 face in 1 file," in capsys.readouterr().out
     record = read_provenance(one)
     assert record is not None and record["swapped_to"] == "bob"
     words = ["convert", str(model), str(album / "ann"), *boxes, "--output", str(tmp_path / "many"), "--json"]

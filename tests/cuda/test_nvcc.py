@@ -26,21 +26,24 @@ ARCHITECTURES = ("-gencode", "arch=compute_80,code=sm_80", "-gencode", "arch=com
 PRODUCTS = ("matmul", "conv", "rbm")
 
 
-def find_nvcc() -> str | None:
-    """Where nvcc is, or None. A path that was given and does not exist is an error, not a reason to skip."""
-    if given := os.environ.get("DEEPCORE_NVCC"):
+def find_tool(name: str) -> str | None:
+    """Where a tool of the CUDA toolkit is: $DEEPCORE_NVCC for nvcc, then PATH, then this Python's packages; or None.
+
+    A path that was given and does not exist is an error, not a reason to skip.
+    """
+    if name == "nvcc" and (given := os.environ.get("DEEPCORE_NVCC")):
         assert Path(given).is_file(), f"DEEPCORE_NVCC={given}: no such file"
         return given
-    if on_path := shutil.which("nvcc"):
+    if on_path := shutil.which(name):
         return on_path
     packages = importlib.util.find_spec("nvidia")
     for folder in packages.submodule_search_locations or [] if packages else []:
-        if (nvcc := Path(folder) / "cu13" / "bin" / "nvcc").is_file():
-            return str(nvcc)
+        if (tool := Path(folder) / "cu13" / "bin" / name).is_file():
+            return str(tool)
     return None
 
 
-NVCC = find_nvcc()
+NVCC = find_tool("nvcc")
 pytestmark = pytest.mark.skipif(
     NVCC is None, reason="needs nvcc: set DEEPCORE_NVCC, or pip install nvidia-cuda-nvcc==13.0.88 and its set"
 )
@@ -96,21 +99,10 @@ def test_families_keep_within_their_registers(source: Path, tmp_path: Path) -> N
         assert len(registers) == len(entries) and len(frames) >= len(entries)
 
 
-def find_nvdisasm() -> str | None:
-    """nvdisasm on PATH or in this Python's packages (nvidia-cuda-nvdisasm), or None."""
-    if on_path := shutil.which("nvdisasm"):
-        return on_path
-    packages = importlib.util.find_spec("nvidia")
-    for folder in packages.submodule_search_locations or [] if packages else []:
-        if (tool := Path(folder) / "cu13" / "bin" / "nvdisasm").is_file():
-            return str(tool)
-    return None
-
-
 @pytest.mark.parametrize("family", PRODUCTS)
 def test_machine_code_of_tensor_core_kernels(family: str, tmp_path: Path) -> None:
     """Tensor cores, asynchronous copies and matrix loads are in the machine code; local memory is in no kernel."""
-    nvdisasm = find_nvdisasm()
+    nvdisasm = find_tool("nvdisasm")
     if nvdisasm is None:
         pytest.skip("needs nvdisasm: pip install nvidia-cuda-nvdisasm")
     cubin = tmp_path / "family.cubin"

@@ -13,6 +13,11 @@ import numpy as np
 from deepcore.errors import ArgumentError, DataError
 
 
+def counted(n: int, noun: str) -> str:
+    """'1 face', '2 faces'."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The three commands: extract, train, convert."""
     actions = parser.add_subparsers(dest="action", metavar="action", required=True)
@@ -147,7 +152,7 @@ def run_extract(options: argparse.Namespace) -> int:
     with atomic_write(folder / "faces.json") as file:
         file.write(json.dumps(record, indent=1).encode())
     _named(found.skipped)
-    print(f"{len(found)} faces in {folder}, {len(found.skipped)} files skipped")
+    print(f"{counted(len(found), 'face')} in {folder}, {counted(len(found.skipped), 'file')} skipped")
     return 0
 
 
@@ -191,7 +196,9 @@ def run_train(options: argparse.Namespace) -> int:
         result = {"people": model.classes_.tolist(), "faces": len(labels), "steps": model.n_iter_, "last": last}
         print(json.dumps({**result, "output": options.output}))
     else:
-        print(f"trained {model.n_iter_} steps on {len(labels)} faces of {', '.join(model.classes_.tolist())}")
+        print(
+            f"trained {model.n_iter_} steps on {counted(len(labels), 'face')} of {', '.join(model.classes_.tolist())}"
+        )
         print(f"saved {options.output}" + (f", previews in {options.preview}" if options.preview else ""))
     return 0
 
@@ -226,7 +233,8 @@ def run_convert(options: argparse.Namespace) -> int:
         print(json.dumps({"files": len(done), "faces": sum(n for _, n in done), "skipped": [s for s, _ in skipped],
                           "output": options.output}))  # fmt: skip
     else:
-        print(f"swapped {sum(n for _, n in done)} faces in {len(done)} files, {len(skipped)} skipped: {options.output}")
+        faces = counted(sum(n for _, n in done), "face")
+        print(f"swapped {faces} in {counted(len(done), 'file')}, {len(skipped)} skipped: {options.output}")
     if not done:
         raise DataError("convert: no file was converted")
     return 0
