@@ -89,7 +89,7 @@ struct SparseProduct {
   const MatmulShape& s;
   const T *a, *b, *packed_b, *bias;
   T* c;
-  int64_t slabs = (s.k + kSparseDepth - 1) / kSparseDepth;
+  int64_t slabs = ceil_div(s.k, kSparseDepth);
   SparseRows<T> lists{};
 
   bool worth_a_look() const {
@@ -214,8 +214,8 @@ struct SparseProduct {
 
   template <class Finish>
   void compute(const Finish& finish, Context& context) const {
-    const int64_t panels = (s.n + kTileColumns - 1) / kTileColumns;
-    const int64_t groups = (panels + kSparsePanels - 1) / kSparsePanels;
+    const int64_t panels = ceil_div(s.n, kTileColumns);
+    const int64_t groups = ceil_div(panels, kSparsePanels);
     int64_t blocks = max64(ceil_div(s.m, kSparseRows), ceil_div(kSparseTasks, groups));
     blocks = min64(blocks, max64(1, s.m / kLeastSparseRows));
     const int64_t height = ceil_div(s.m, blocks);
