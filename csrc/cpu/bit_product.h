@@ -96,15 +96,20 @@ static inline void tabulate(const T* b, int64_t b_stride, int64_t rows, int64_t 
     for (int v = 0; v < kTileVectors; ++v) {
       const int count = static_cast<int>(max64(0, min64(W, n - v * W)));
       Vec<T> sum[kBitSums];
+      Vec<T> group[kBitGroup];
       sum[0] = Vec<T>::zero();
 #pragma GCC unroll 4
       for (int r = 0; r < kBitGroup; ++r) {
         const T* at = b + (p + r) * b_stride + v * W;
         Vec<T> row = Vec<T>::zero();
         if (p + r < rows) row = scale * (count == W ? Vec<T>::load(at) : Vec<T>::load_n(count ? at : b, count));
-        sum[1 << r] = row;
+        group[r] = row;
+        sum[0] = fma(row, Vec<T>::zero(), sum[0]);  // 0, or NaN as zero times a number that is not finite
+      }
+#pragma GCC unroll 4
+      for (int r = 0; r < kBitGroup; ++r) {
 #pragma GCC unroll 8
-        for (int s = 1; s < 1 << r; ++s) sum[(1 << r) + s] = sum[s] + row;
+        for (int s = 0; s < 1 << r; ++s) sum[(1 << r) + s] = sum[s] + group[r];
       }
       T* to = table + p * (kBitSums / kBitGroup) * kTileColumns + v * W;
 #pragma GCC unroll 16

@@ -62,6 +62,20 @@ def test_chains_do_not_depend_on_their_company_or_on_the_parts_of_a_run(isa: str
     np.testing.assert_array_equal(few.v.numpy(), whole.v.numpy()[:5])
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("up", [True, False])
+def test_weights_that_are_not_finite_show_in_every_chain(isa: str, bad: float, up: bool) -> None:
+    w, b, c = machine(40, 30)
+    broken = w.numpy().copy()
+    broken[5, 7] = bad
+    x = binary(20, 40 if up else 30).numpy().copy()
+    x[:, 7 if up else 5] = 0
+    mean, _ = ops.rbm_half_step(dc.tensor(x), dc.tensor(broken), b, c, up=up, key=(0, 0, 0), sample=False)
+    expected = np.zeros(mean.shape, bool)
+    expected[:, 5 if up else 7] = True
+    np.testing.assert_array_equal(np.isnan(mean.numpy()), expected)
+
+
 def test_other_keys_give_other_samples() -> None:
     w, b, c = machine(40, 30)
     samples = {ops.rbm_half_step(binary(20, 40), w, b, c, up=True, key=key)[1].numpy().tobytes()  # type: ignore[union-attr]
