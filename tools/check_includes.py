@@ -21,7 +21,7 @@ SELECT = ("cpu_select.h", "cuda_backend.h")
 ALLOWED: dict[str, tuple[str, ...]] = {
     "core": ("core/",),
     "kernels": ("kernels/",),
-    "cpu": ("kernels/", "cpu/", "core/parallel.h", "core/philox.h"),
+    "cpu": ("kernels/", "cpu/", "core/machine.h", "core/parallel.h", "core/philox.h"),
     "ops": ("core/", "kernels/", "ops/", *SELECT),
     "bindings": ("core/", "kernels/", "ops/", "bindings/", *SELECT),
     "": ("core/", "kernels/", *SELECT),

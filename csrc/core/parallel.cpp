@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <sys/mman.h>
 
 #include <atomic>
 #include <cstdlib>
@@ -196,9 +197,13 @@ void* thread_scratch(int slot, size_t bytes) {
   if (scratch.bytes[slot] < bytes) {
     std::free(scratch.data[slot]);
     scratch.bytes[slot] = 0;
-    const size_t rounded = (bytes + bytes / 4 + 4095) / 4096 * 4096;
-    scratch.data[slot] = std::aligned_alloc(4096, rounded);
+    // Packed operands are read over and over: huge pages spare their TLB misses.
+    constexpr size_t kPage = 4096, kHugePage = size_t{2} << 20;
+    const size_t page = bytes >= kHugePage / 8 ? kHugePage : kPage;
+    const size_t rounded = (bytes + bytes / 4 + page - 1) / page * page;
+    scratch.data[slot] = std::aligned_alloc(page, rounded);
     if (!scratch.data[slot]) throw std::bad_alloc();
+    if (page == kHugePage) madvise(scratch.data[slot], rounded, MADV_HUGEPAGE);
     scratch.bytes[slot] = rounded;
   }
   return scratch.data[slot];

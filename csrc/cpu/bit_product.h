@@ -180,28 +180,37 @@ static inline void bit_panel(const BitRows<T>& x, int64_t row, int64_t rows, int
   }
 }
 
+// task(column, n, row, rows, scratch) for each panel of columns by a block of rows.
+template <class T, class Task>
+static inline void for_bit_blocks(int64_t all_columns, int64_t all_rows, Context& context, const Task& task) {
+  const int64_t panels = ceil_div(all_columns, kTileColumns), blocks = ceil_div(all_rows, kMostBitRows);
+  const int64_t height = ceil_div(all_rows, blocks);
+  parallel_for(context, panels * blocks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t column = t / blocks * kTileColumns, row = t % blocks * height;
+      const int64_t rows = min64(height, all_rows - row);
+      if (rows > 0) task(column, min64(kTileColumns, all_columns - column), row, rows, BitScratch<T>(rows));
+    }
+  });
+}
+
 // The product of shape s (batch 1, no activation, not accumulating, k > 0); packed_b and finish as in gemm_product.h.
 template <class T, class F>
 static inline void bit_product(const MatmulShape& s, const BitRows<T>& x, const T* b, const T* packed_b, const T* bias,
                                T* y, const F& finish, Context& context) {
-  const int64_t panels = ceil_div(s.n, kTileColumns), blocks = ceil_div(s.m, kMostBitRows);
-  const int64_t height = ceil_div(s.m, blocks);
-  parallel_for(context, panels * blocks, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) {
-      const int64_t column = t / blocks * kTileColumns, n = min64(kTileColumns, s.n - column);
-      const int64_t row = t % blocks * height, rows = min64(height, s.m - row);
-      if (rows <= 0) continue;
-      const BitScratch<T> scratch(rows);
-      alignas(64) T start[kTileColumns] = {};
-      ::memcpy(start, bias + column, static_cast<size_t>(n) * sizeof(T));
-      if (packed_b)
-        bit_panel(x, row, rows, s.k, packed_b + column * s.k, kTileColumns, 1, kTileColumns, T(1), start, scratch);
-      else
-        bit_panel(x, row, rows, s.k, b + column * s.b_col, s.b_row, s.b_col, n, T(1), start, scratch);
-      for (int64_t i = 0; i < rows; ++i)
-        ::memcpy(y + (row + i) * s.c_row + column, scratch.c + i * kTileColumns, static_cast<size_t>(n) * sizeof(T));
-      finish(row, rows, column, n);
+  for_bit_blocks<T>(s.n, s.m, context, [&](auto column, auto n, auto row, auto rows, const BitScratch<T>& scratch) {
+    alignas(64) T start[kTileColumns] = {};
+    ::memcpy(start, bias + column, static_cast<size_t>(n) * sizeof(T));
+    if (packed_b)
+      bit_panel(x, row, rows, s.k, packed_b + column * s.k, kTileColumns, 1, kTileColumns, T(1), start, scratch);
+    else
+      bit_panel(x, row, rows, s.k, b + column * s.b_col, s.b_row, s.b_col, n, T(1), start, scratch);
+    for (int64_t i = 0; i < rows; ++i) {
+      const T* from = scratch.c + i * kTileColumns;
+      T* to = y + (row + i) * s.c_row + column;
+      for_vectors<T>(n, [&](int64_t j, int m) { store_any(to + j, load_any(from + j, m), m); });
     }
+    finish(row, rows, column, n);
   });
 }
 

@@ -40,6 +40,24 @@ static DC_INLINE void pack_transposed(const T* src, int64_t src_stride, int rows
   }
 }
 
+// y[j * y_row + i] = x[i * x_row + j] for i < rows, j < n. Reads whole vectors: x_row >= n rounded up to them. Nothing
+// outside of y's block is written.
+template <class T>
+static inline void store_transposed(const T* x, int64_t x_row, int64_t rows, int64_t n, T* y, int64_t y_row) {
+  constexpr int W = Vec<T>::W;
+  for (int64_t j = 0; j < n; j += W)
+    for (int64_t i = 0; i < rows; i += W) {
+      const int count = static_cast<int>(min64(W, rows - i));
+      Vec<T> r[W];
+#pragma GCC unroll 16
+      for (int l = 0; l < W; ++l) r[l] = l < count ? Vec<T>::load(x + (i + l) * x_row + j) : Vec<T>::zero();
+      transpose(r);
+#pragma GCC unroll 16
+      for (int l = 0; l < W; ++l)
+        if (j + l < n) store_any(y + (j + l) * y_row + i, r[l], count);
+    }
+}
+
 // One B panel: n <= kTileColumns columns, element (p, j) at b[p * row + j * col].
 template <class T>
 static inline void pack_b_panel(const T* b, int64_t row, int64_t col, int64_t k, int64_t n, T* dst) {

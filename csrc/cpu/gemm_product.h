@@ -8,6 +8,7 @@
 // Finish: a function of (row, rows, column, n) called once for each block of C when its values are complete and still
 // in cache, by the thread that computed it; blocks cover C, and their columns start at multiples of four.
 #pragma once
+#include "core/machine.h"
 #include "core/parallel.h"
 #include "cpu/gemm_pack.h"
 #include "cpu/gemv.h"
@@ -19,11 +20,25 @@ struct NoFinish {
   DC_INLINE void operator()(int64_t, int64_t, int64_t, int64_t) const {}
 };
 
+template <class Finish>
+static constexpr bool kFinishes = true;
+template <>
+constexpr bool kFinishes<NoFinish> = false;
+
 static constexpr int64_t kDepth = 512;  // k per tile: deeper than L1 holds, because every pass over C costs more
 static constexpr int64_t kSharedElements = 1 << 18;  // shared slab: 1 MB of float
 static constexpr int64_t kPartDepth = 1024;          // least k of a part where k is cut
 static constexpr int64_t kMostParts = 8;
 static constexpr int64_t kTaskWork = 1 << 17;  // multiply-adds that pay for waking a thread
+
+static constexpr int64_t kColumnsPerCopy = 128;  // of C, that pay for a thread's own packed A
+
+// Which slab of which product the calling thread has packed for itself.
+static thread_local uint64_t copied_slab = 0;
+static inline uint64_t next_slab_id() {
+  static uint64_t last = 0;
+  return __atomic_add_fetch(&last, 1, __ATOMIC_RELAXED);
+}
 
 // k slabs of equal depth <= kDepth, so that no slab is a sliver.
 static DC_INLINE int64_t even_depth(int64_t k, int64_t most) { return k ? ceil_div(k, ceil_div(k, most)) : 1; }
@@ -53,16 +68,18 @@ struct Product {
         tiles(shape.m),
         panels(ceil_div(shape.n, kTileColumns)),
         depth(even_depth(shape.k, kDepth)) {
-    a_in_place = s.a_col == 1 ? !rows_conflict() || s.m <= 8
+    a_in_place = s.a_col == 1 ? !rows_conflict(s.a_row) || s.m <= 8 || l1_ways() >= kManyWays
                               : s.m <= kTileRows * 2 || s.n <= kTileColumns * 4 || s.m * s.k <= 1 << 17;
-    b_in_place = s.b_col == 1 && s.m <= 10 * kTileRows;
+    b_in_place = s.b_col == 1 && s.m <= (rows_conflict(s.b_row) ? 2 : 10) * kTileRows;
   }
 
   // Rows of A read in place take a line each, which serves until the next 64 bytes of k. Where they lie a multiple of
-  // 2 KiB apart, or nearly, the lines of a tile share two sets of L1 and drive each other out.
-  bool rows_conflict() const {
+  // 2 KiB apart, or nearly, the lines of a tile share two sets of L1 and, with eight ways, drive each other out. Rows
+  // of B do so in L2.
+  static constexpr int kManyWays = 12;
+  static bool rows_conflict(int64_t stride) {
     constexpr int64_t kApart = 2048, kNear = 16;
-    return (s.a_row * static_cast<int64_t>(sizeof(T)) + kNear - 1) % kApart < 2 * kNear - 1;
+    return (stride * static_cast<int64_t>(sizeof(T)) + kNear - 1) % kApart < 2 * kNear - 1;
   }
 
   // Runs tiles [i0, i1) x panels [j0, j1) over k in [p0, p0 + depth). packed_a, packed_panels: null or the
@@ -114,12 +131,17 @@ struct Product {
       }
   }
 
+  static constexpr int64_t kColumnsAtOnce = 32;
   void pack_a_tiles(int64_t i0, int64_t i1, int64_t p0, int64_t k, T* dst) const {
     const int64_t first = tiles.begin(i0);
-    for (int64_t i = i0; i < i1; ++i) {
-      const int64_t row = tiles.begin(i);
-      pack_a_panel(a + row * s.a_row + p0 * s.a_col, s.a_row, s.a_col, tiles.rows(i), k, dst + (row - first) * k);
-    }
+    // Columns of A lie pages apart: some at a time, along all tiles.
+    const int64_t step = s.a_col == 1 ? k : kColumnsAtOnce;
+    for (int64_t p = 0; p < k; p += step)
+      for (int64_t i = i0; i < i1; ++i) {
+        const int64_t row = tiles.begin(i), rows = tiles.rows(i);
+        pack_a_panel(a + row * s.a_row + (p0 + p) * s.a_col, s.a_row, s.a_col, rows, min64(step, k - p),
+                     dst + (row - first) * k + p * rows);
+      }
   }
 
   void pack_b_panels(int64_t j0, int64_t j1, int64_t p0, int64_t k, T* dst) const {
@@ -136,21 +158,33 @@ struct Product {
     const bool pack_private = !packed_b && !b_in_place;
     int64_t group = ceil_div(kTaskWork, max64(work, 1));
     // A that L2 doesn't hold is read once per group.
-    group = max64(group, max64(panels / 32, s.m * depth > 1 << 18 ? min64(4, panels / 8) : 1));
+    group = max64(group, max64(panels / 32, s.m * depth > 1 << 18 ? min64(8, panels / 4) : 1));
     group = min64(group, max64(1, (1 << 17) / (kTileColumns * depth)));
     const int64_t slab = a_in_place ? s.k : min64(s.k, max64(1, kSharedElements / s.m / depth) * depth);
-    T* shared = a_in_place ? nullptr : static_cast<T*>(thread_scratch(0, s.m * slab * sizeof(T)));
+    const size_t bytes = s.m * slab * sizeof(T);
+    // Few threads pack an A each: reading lines that another core has just written costs more.
+    const bool copies = !a_in_place && s.n >= kColumnsPerCopy * thread_count();
+    T* shared = a_in_place || copies ? nullptr : static_cast<T*>(thread_scratch(0, bytes));
     for (int64_t q0 = 0; q0 < s.k; q0 += slab) {
       const int64_t q1 = min64(s.k, q0 + slab);
-      if (shared) {
-        parallel_for(context, tiles.count, ceil_div(1 << 14, kTileRows * slab), [&](int64_t i0, int64_t i1) {
-          for (int64_t p0 = q0; p0 < q1; p0 += depth) {
-            const int64_t k = min64(depth, q1 - p0);
-            pack_a_tiles(i0, i1, p0, k, shared + (p0 - q0) * s.m + tiles.begin(i0) * k);
-          }
-        });
-      }
+      const auto pack_slab = [&](int64_t i0, int64_t i1, T* to) {
+        for (int64_t p0 = q0; p0 < q1; p0 += depth) {
+          const int64_t k = min64(depth, q1 - p0);
+          pack_a_tiles(i0, i1, p0, k, to + (p0 - q0) * s.m + tiles.begin(i0) * k);
+        }
+      };
+      if (shared)
+        parallel_for(context, tiles.count, ceil_div(1 << 14, kTileRows * slab),
+                     [&](int64_t i0, int64_t i1) { pack_slab(i0, i1, shared); });
+      const uint64_t slab_id = copies ? next_slab_id() : 0;
       parallel_for(context, panels, group, [&](int64_t j0, int64_t j1) {
+        const T* packed = shared;
+        if (copies) {
+          T* copy = static_cast<T*>(thread_scratch(0, bytes));
+          if (copied_slab != slab_id) pack_slab(0, tiles.count, copy);
+          copied_slab = slab_id;
+          packed = copy;
+        }
         T* own = nullptr;
         if (!packed_b)
           own = static_cast<T*>(thread_scratch(1, (pack_private ? j1 - j0 : 1) * kTileColumns * depth * sizeof(T)));
@@ -163,7 +197,7 @@ struct Product {
           } else if (!packed_b && j1 == panels && s.n % kTileColumns) {
             pack_b_panels(panels - 1, panels, p0, k, own);
           }
-          run(0, tiles.count, j0, j1, p0, shared ? shared + (p0 - q0) * s.m : nullptr, 0, k, panel, packed_b ? 0 : j0,
+          run(0, tiles.count, j0, j1, p0, packed ? packed + (p0 - q0) * s.m : nullptr, 0, k, panel, packed_b ? 0 : j0,
               packed_b ? s.k : k, true, own);
         }
       });
@@ -320,11 +354,20 @@ struct Product {
     });
   }
 
-  bool sparse(Context& context) const {
+  // False, and nothing is written, where neither operand has zeros enough.
+  bool leave_out_zeros(Context& context) const {
     SparseProduct<T> product{s, a, b, packed_b, bias, c};
-    if (!product.worth_a_look() || !product.list(context)) return false;
-    product.compute(finish, context);
-    return true;
+    bool found = product.worth_a_look() && product.list(context);
+    if constexpr (!kFinishes<Finish>)
+      if (!found && !packed_b && !bias && !s.accumulate) {
+        MatmulShape t = s;
+        t.m = s.n, t.n = s.m;
+        t.a_row = s.b_col, t.a_col = s.b_row, t.b_row = s.a_col, t.b_col = s.a_row;
+        product = {t, b, a, nullptr, nullptr, c, true};
+        found = product.worth_a_look() && product.list(context);
+      }
+    if (found) product.compute(finish, context);
+    return found;
   }
 
   void compute(Context& context) const {
@@ -342,7 +385,8 @@ struct Product {
       vector(false, context);
     } else if (s.m <= kFewRows && s.a_col == 1 && s.b_row == 1 && s.b_col != 1 && !packed_b) {
       few_rows(context);
-    } else if (sparse(context)) {
+    } else if (leave_out_zeros(context)) {
+      return;
     } else if (cut_along_k()) {
       parts_of_k(context);
     } else if (s.m <= s.n || (s.m <= 10 * kTileRows && 2 * panels >= tiles.count)) {

@@ -122,42 +122,17 @@ void column_sums(const Phase<T> (&phases)[2], bool visible, int64_t count, T* su
   });
 }
 
-// y[j * y_row + i] = c[i * kTileColumns + j] for i < rows, j < n.
-template <class T>
-void store_transposed(const T* c, int64_t rows, int64_t n, T* y, int64_t y_row) {
-  constexpr int W = Vec<T>::W;
-  for (int64_t j = 0; j < n; j += W)
-    for (int64_t i = 0; i < rows; i += W) {
-      const int count = static_cast<int>(min64(W, rows - i));
-      Vec<T> r[W];
-#pragma GCC unroll 16
-      for (int l = 0; l < W; ++l) r[l] = l < count ? Vec<T>::load(c + (i + l) * kTileColumns + j) : Vec<T>::zero();
-      transpose(r);
-#pragma GCC unroll 16
-      for (int l = 0; l < W; ++l)
-        if (j + l < n) store_any(y + (j + l) * y_row + i, r[l], count);
-    }
-}
-
 // gw = the phases whose visible states are bits: for each panel of hidden units v^T h by sums of rows of h, stored
 // across.
 template <class T>
 void bit_statistics(const Phase<T>* phases, const BitRows<T>* bits, int count, int64_t visible, int64_t hidden, T* gw,
                     Context& context) {
-  const int64_t panels = ceil_div(hidden, kTileColumns), blocks = ceil_div(visible, kMostBitRows);
-  const int64_t height = ceil_div(visible, blocks);
-  parallel_for(context, panels * blocks, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) {
-      const int64_t column = t / blocks * kTileColumns, n = min64(kTileColumns, hidden - column);
-      const int64_t row = t % blocks * height, rows = min64(height, visible - row);
-      if (rows <= 0) continue;
-      const BitScratch<T> scratch(rows);
-      alignas(64) const T start[kTileColumns] = {};
-      for (int i = 0; i < count; ++i)
-        bit_panel(bits[i], row, rows, phases[i].rows, phases[i].h + column, hidden, 1, n, phases[i].factor,
-                  i == 0 ? start : nullptr, scratch);
-      store_transposed(scratch.c, rows, n, gw + column * visible + row, visible);
-    }
+  for_bit_blocks<T>(hidden, visible, context, [&](auto column, auto n, auto row, auto rows, const auto& scratch) {
+    alignas(64) const T start[kTileColumns] = {};
+    for (int i = 0; i < count; ++i)
+      bit_panel(bits[i], row, rows, phases[i].rows, phases[i].h + column, hidden, 1, n, phases[i].factor,
+                i == 0 ? start : nullptr, scratch);
+    store_transposed(scratch.c, int64_t{kTileColumns}, rows, n, gw + column * visible + row, visible);
   });
 }
 

@@ -1,19 +1,20 @@
 // The product of gemm_product.h where A is sparse: ReLU and dropout leave half of a layer's operands zero, and
-// multiply-adds with zero are left out.
-// A is listed once, for each row and kSparseDepth columns: the values that are not zero and where their rows of B
-// begin. A task is a group of panels of B by a block of rows; it packs kSparseDepth rows of its panels into L1 and runs
+// multiply-adds with zero are left out. A sparse B is the A of C^T = B^T A^T, whose blocks are stored across.
+// A is listed once, for each row and slab of columns: the values that are not zero and where their rows of B
+// begin. A task is a group of panels of B by a block of rows; it packs a slab of rows of its panels into L1 and runs
 // all rows past them, one at a time, C of the group staying in L2. Lists vary in length, so every row and
 // slab costs a mispredicted branch: half of A must be missing for a gain of a third.
 // Zero times a number that is not finite is NaN: a slab of B that holds one is multiplied in full.
 // Sums run in the order of k, whatever the tasks. Bound by loads, one per multiply-add.
 #pragma once
+#include "core/machine.h"
 #include "core/parallel.h"
 #include "cpu/gemm_pack.h"
 #include "cpu/simd/vec_int.h"
 
 namespace dc::DC_ISA {
 
-static constexpr int64_t kSparseDepth = 48, kSparsePanels = 4, kSparseRows = 256, kListedRows = 16;
+static constexpr int64_t kSparseDepth = 64 /* at most */, kSparsePanels = 4, kSparseRows = 256, kListedRows = 16;
 static constexpr int64_t kSparseTasks = 8, kLeastSparseRows = 32;
 static constexpr int64_t kSparseSlack = 16;      // whole registers are stored past the end of a list
 static constexpr int64_t kMostListed = 1 << 22;  // of m k: six bytes of scratch each
@@ -24,7 +25,7 @@ static constexpr double kMostFilled = 0.62;  // above it the tiles of gemm_micro
 template <class T>
 struct SparseRows {
   const T* values;
-  const uint16_t* offsets;  // in bytes within a panel of a block
+  const uint16_t* offsets;  // bytes in a block of one panel
   const uint32_t* first;
   const uint8_t* counts;
 };
@@ -58,38 +59,50 @@ static DC_INLINE int list_row(const T* x, int64_t n, T* values, uint16_t* offset
   return count;
 }
 
-// c (rows, P * kTileColumns) += the listed rows times a block of P panels, each kSparseDepth deep.
+// Rows of P * kTileColumns sums: where they come from (null: 0) and go to.
+template <class T>
+struct SparseSums {
+  const T* from;
+  int64_t from_row;
+  T* to;
+  int64_t to_row;
+};
+
+// sums += the listed rows times a block of rows of P panels.
 template <class T, int P>
 static __attribute__((noinline)) void sparse_rows(const SparseRows<T>& a, int64_t first, int64_t rows, const T* block,
-                                                  T* c) {
+                                                  const SparseSums<T>& sums) {
   constexpr int W = Vec<T>::W, N = P * kTileVectors;
-  for (int64_t i = 0; i < rows; ++i, c += P * kTileColumns) {
+  for (int64_t i = 0; i < rows; ++i) {
+    const T* from = sums.from ? sums.from + i * sums.from_row : nullptr;
+    T* to = sums.to + i * sums.to_row;
     const T* values = a.values + a.first[first + i];
     const uint16_t* offsets = a.offsets + a.first[first + i];
     Vec<T> sum[N];
 #pragma GCC unroll 16
-    for (int v = 0; v < N; ++v) sum[v] = Vec<T>::load(c + v * W);
+    for (int v = 0; v < N; ++v) sum[v] = from ? Vec<T>::load(from + v * W) : Vec<T>::zero();
     const int count = a.counts[first + i];
 #pragma GCC unroll 1
     for (int e = 0; e < count; ++e) {
       const Vec<T> x = Vec<T>::set(values[e]);
-      const T* row = reinterpret_cast<const T*>(reinterpret_cast<const char*>(block) + offsets[e]);
+      const T* row = reinterpret_cast<const T*>(reinterpret_cast<const char*>(block) + int64_t{P} * offsets[e]);
+      __asm__("" : "+r"(row));  // one address in a register: indexed operands cost an instruction more each
 #pragma GCC unroll 16
-      for (int v = 0; v < N; ++v)
-        sum[v] =
-            fma(x, Vec<T>::load(row + v / kTileVectors * kSparseDepth * kTileColumns + v % kTileVectors * W), sum[v]);
+      for (int v = 0; v < N; ++v) sum[v] = fma(x, Vec<T>::load(row + v * W), sum[v]);
     }
 #pragma GCC unroll 16
-    for (int v = 0; v < N; ++v) sum[v].store(c + v * W);
+    for (int v = 0; v < N; ++v) sum[v].store(to + v * W);
   }
 }
 
 template <class T>
 struct SparseProduct {
-  const MatmulShape& s;
+  MatmulShape s;
   const T *a, *b, *packed_b, *bias;
   T* c;
-  int64_t slabs = ceil_div(s.k, kSparseDepth);
+  bool across = false;  // c holds the transpose; without bias, accumulate and finish
+  int64_t deep = l1_bytes() >= 48 << 10 ? kSparseDepth : 48;  // of a slab: a block leaves room in L1 for the rest
+  int64_t slabs = ceil_div(s.k, deep);
   SparseRows<T> lists{};
 
   bool worth_a_look() const {
@@ -117,7 +130,7 @@ struct SparseProduct {
       const int64_t begin = i0 / kListedRows * region;
       int64_t next = begin;
       for (int64_t q = 0; q < slabs; ++q) {
-        const int64_t p = q * kSparseDepth, depth = min64(kSparseDepth, s.k - p);
+        const int64_t p = q * deep, depth = min64(deep, s.k - p);
         alignas(64) T own[(kListedRows + 1) * kSparseDepth];
         const T* rows = a + i0 * s.a_row + p * s.a_col;
         int64_t stride = s.a_row;
@@ -128,7 +141,7 @@ struct SparseProduct {
         }
         for (int64_t i = i0; i < i1; ++i) {
           // Rows lie far apart: no prefetcher sees them coming.
-          for (int64_t p1 = kSparseDepth; s.a_col == 1 && p1 < 2 * kSparseDepth; p1 += 64 / sizeof(T))
+          for (int64_t p1 = deep; s.a_col == 1 && p1 < 2 * deep; p1 += 64 / sizeof(T))
             __builtin_prefetch(rows + (i - i0) * stride + p1);
           const int count = list_row(rows + (i - i0) * stride, depth, values + next, offsets + next);
           first[q * s.m + i] = static_cast<uint32_t>(next);
@@ -155,45 +168,46 @@ struct SparseProduct {
     }
   }
 
-  // Packs a slab of P panels. False where it holds a number that is not finite.
+  // block (depth, count * kTileColumns) = a slab of B. False where it holds a number that is not finite.
   bool pack(int64_t column, int64_t count, int64_t p, int64_t depth, T* block) const {
-    constexpr int W = Vec<T>::W;
-    constexpr int64_t kPanel = kSparseDepth * kTileColumns;
-    Vec<T> bad[4] = {Vec<T>::zero(), Vec<T>::zero(), Vec<T>::zero(), Vec<T>::zero()};
-    const bool whole = !packed_b && s.b_col == 1 && column + count * kTileColumns <= s.n;
-    if (!whole)
-      for (int64_t j = 0; j < count; ++j) {
-        const int64_t at = column + j * kTileColumns;
-        if (packed_b)
-          ::memcpy(block + j * kPanel, packed_b + at * s.k + p * kTileColumns,
-                   static_cast<size_t>(depth * kTileColumns) * sizeof(T));
-        else
-          pack_b_panel(b + p * s.b_row + at * s.b_col, s.b_row, s.b_col, depth, min64(kTileColumns, s.n - at),
-                       block + j * kPanel);
+    const int64_t wide = count * kTileColumns;
+    if (!packed_b && s.b_col == 1 && column + wide <= s.n)
+      return copy_finite(b + p * s.b_row + column, s.b_row, depth, count, block, wide);
+    bool finite = true;
+    for (int64_t j = 0; j < count; ++j) {
+      const int64_t at = column + j * kTileColumns;
+      alignas(64) T panel[kSparseDepth * kTileColumns];
+      const T* from = packed_b + at * s.k + p * kTileColumns;
+      if (!packed_b) {
+        pack_b_panel(b + p * s.b_row + at * s.b_col, s.b_row, s.b_col, depth, min64(kTileColumns, s.n - at), panel);
+        from = panel;
       }
+      finite &= copy_finite(from, int64_t{kTileColumns}, depth, 1, block + j * kTileColumns, wide);
+    }
+    return finite;
+  }
+
+  static bool copy_finite(const T* from, int64_t from_row, int64_t depth, int64_t panels, T* to, int64_t to_row) {
+    constexpr int W = Vec<T>::W;
     constexpr int64_t kAhead = 6;  // rows of B lie far apart, too
-    for (int64_t i = 0; i < depth; ++i) {
-      const T* from = b + (p + i) * s.b_row + column;
-      for (int64_t j = 0; j < count; ++j) {
-        T* to = block + j * kPanel + i * kTileColumns;
+    Vec<T> bad[4] = {Vec<T>::zero(), Vec<T>::zero(), Vec<T>::zero(), Vec<T>::zero()};
+    for (int64_t i = 0; i < depth; ++i, from += from_row, to += to_row)
+      for (int64_t j = 0; j < panels * kTileColumns; j += kTileColumns) {
 #pragma GCC unroll 4
         for (int v = 0; v < kTileVectors; ++v) {
-          if (whole) {
-            const T* at = from + j * kTileColumns + v * W;
-            __builtin_prefetch(at + kAhead * s.b_row);
-            Vec<T>::load(at).store(to + v * W);
-          }
-          bad[v] = fma(Vec<T>::load(to + v * W), Vec<T>::zero(), bad[v]);
+          __builtin_prefetch(from + j + v * W + kAhead * from_row);
+          const Vec<T> x = Vec<T>::load(from + j + v * W);
+          x.store(to + j + v * W);
+          bad[v] = fma(x, Vec<T>::zero(), bad[v]);
         }
       }
-    }
     return ((bad[0] + bad[1]) + (bad[2] + bad[3])).sum() == T(0);
   }
 
   // The lists of a slab with their zeros.
-  void in_full(int64_t first, int64_t rows, int64_t count, int64_t depth, const T* block, T* sums) const {
+  void in_full(int64_t first, int64_t rows, int64_t count, int64_t depth, const T* block, SparseSums<T> sums) const {
     constexpr int64_t kStep = kTileColumns * static_cast<int64_t>(sizeof(T));
-    for (int64_t i = first; i < first + rows; ++i, sums += count * kTileColumns) {
+    for (int64_t i = first; i < first + rows; ++i, sums.to += sums.to_row) {
       T values[kSparseDepth] = {};
       uint16_t offsets[kSparseDepth];
       const uint32_t first_of_one = 0;
@@ -202,10 +216,12 @@ struct SparseProduct {
       for (int64_t e = lists.first[i]; e < lists.first[i] + lists.counts[i]; ++e)
         values[lists.offsets[e] / kStep] = lists.values[e];
       run({values, offsets, &first_of_one, &all}, 0, 1, count, block, sums);
+      if (sums.from) sums.from += sums.from_row;
     }
   }
 
-  static void run(const SparseRows<T>& rows, int64_t first, int64_t n, int64_t count, const T* block, T* sums) {
+  static void run(const SparseRows<T>& rows, int64_t first, int64_t n, int64_t count, const T* block,
+                  const SparseSums<T>& sums) {
     if (count == 4) sparse_rows<T, 4>(rows, first, n, block, sums);
     if (count == 3) sparse_rows<T, 3>(rows, first, n, block, sums);
     if (count == 2) sparse_rows<T, 2>(rows, first, n, block, sums);
@@ -226,37 +242,44 @@ struct SparseProduct {
         const int64_t n = min64(count * kTileColumns, s.n - column), wide = count * kTileColumns;
         const int64_t row = t % blocks * height, rows = min64(height, s.m - row);
         if (rows <= 0) continue;
-        T* block = static_cast<T*>(thread_scratch(1, (kSparseDepth * wide + rows * wide) * sizeof(T)));
-        T* sums = block + kSparseDepth * wide;
-        ::memset(sums, 0, static_cast<size_t>(rows * wide) * sizeof(T));
+        T* block = static_cast<T*>(thread_scratch(1, (deep + rows) * wide * sizeof(T)));
+        T* sums = block + deep * wide;
+        T* to = across ? c + column * s.c_row + row : c + row * s.c_row + column;
+        const bool plain = !across && !bias && s.activation == Activation::none && n == wide;
         if (s.accumulate)
           for (int64_t i = 0; i < rows; ++i)
-            ::memcpy(sums + i * wide, c + (row + i) * s.c_row + column, static_cast<size_t>(n) * sizeof(T));
+            ::memcpy(sums + i * wide, to + i * s.c_row, static_cast<size_t>(n) * sizeof(T));
         for (int64_t q = 0; q < slabs; ++q) {
-          const int64_t p = q * kSparseDepth, depth = min64(kSparseDepth, s.k - p);
+          const int64_t p = q * deep, depth = min64(deep, s.k - p);
+          SparseSums<T> io{q || s.accumulate ? sums : nullptr, wide, sums, wide};
+          if (plain && q + 1 == slabs) io.to = to, io.to_row = s.c_row;
           if (pack(column, count, p, depth, block))
-            run(lists, q * s.m + row, rows, count, block, sums);
+            run(lists, q * s.m + row, rows, count, block, io);
           else
-            in_full(q * s.m + row, rows, count, depth, block, sums);
+            in_full(q * s.m + row, rows, count, depth, block, io);
         }
-        store(row, rows, column, n, wide, sums);
-        finish(row, rows, column, n);
+        if (across) {
+          store_transposed(sums, wide, rows, n, to, s.c_row);
+          activate_rows(to, n, s.c_row, rows, s.activation);
+        } else if (!plain) {
+          store(rows, column, n, wide, sums, to);
+        }
+        if (!across) finish(row, rows, column, n);
       }
     });
   }
 
-  void store(int64_t row, int64_t rows, int64_t column, int64_t n, int64_t wide, const T* sums) const {
+  void store(int64_t rows, int64_t column, int64_t n, int64_t wide, const T* sums, T* to) const {
     const bool relu = s.activation == Activation::relu;
     for (int64_t i = 0; i < rows; ++i) {
-      T* to = c + (row + i) * s.c_row + column;
       for_vectors<T>(n, [&](int64_t j, int m) {
         Vec<T> x = load_any(sums + i * wide + j, m);
         if (bias) x = x + load_any(bias + column + j, m);
         if (relu) x = max(Vec<T>::zero(), x);  // keeps NaN
-        store_any(to + j, x, m);
+        store_any(to + i * s.c_row + j, x, m);
       });
     }
-    if (!relu) activate_rows(c + row * s.c_row + column, rows, s.c_row, n, s.activation);
+    if (!relu) activate_rows(to, rows, s.c_row, n, s.activation);
   }
 };
 

@@ -52,3 +52,8 @@ class NotFittedError(Error, ValueError, AttributeError):
 
 
 __all__ = [name for name, value in list(globals().items()) if isinstance(value, type)]
+
+
+def counted(n: int, noun: str) -> str:
+    """'1 face', '2 faces'."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

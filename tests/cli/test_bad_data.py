@@ -10,32 +10,27 @@ import numpy as np
 import pytest
 
 from deepcore.cli import main
+from tests.cli.arrays import IMAGES, write_npz
 
 Capture = pytest.CaptureFixture[str]
 
 
-def _write(path: Path, **arrays: Any) -> Path:
-    np.savez(path, **arrays)
-    return path
-
-
-IMAGES = np.zeros((20, 8, 8), np.uint8)
 BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "missing": (lambda p: p / "none", "no such file or folder, and not one of digits, mnist"),
     "kind": (lambda p: (p / "a.txt").write_text("x") and p / "a.txt", "expected a folder, .npz or .csv"),
-    "names": (lambda p: _write(p / "a.npz", a=IMAGES), "expected x_train and y_train, or x and y; it holds ['a']"),
+    "names": (lambda p: write_npz(p / "a.npz", a=IMAGES), "expected x_train and y_train, or x and y; it holds ['a']"),
     "truncated": (lambda p: (p / "a.npz").write_bytes(b"PK\3\4" + b"\0" * 40) and p / "a.npz", "whole .npz"),
-    "lengths": (lambda p: _write(p / "a.npz", x=IMAGES, y=np.arange(19)), "expected 20 labels, got shape (19,)"),
-    "scalar": (lambda p: _write(p / "a.npz", x=np.float32(1), y=np.arange(1)), "got shape ()"),
-    "empty": (lambda p: _write(p / "a.npz", x=IMAGES[:0], y=np.arange(0)), "got shape (0, 8, 8)"),
-    "one class": (lambda p: _write(p / "a.npz", x=IMAGES, y=np.ones(20, int)), "expected at least 2 classes"),
+    "lengths": (lambda p: write_npz(p / "a.npz", x=IMAGES, y=np.arange(19)), "expected 20 labels, got shape (19,)"),
+    "scalar": (lambda p: write_npz(p / "a.npz", x=np.float32(1), y=np.arange(1)), "got shape ()"),
+    "empty": (lambda p: write_npz(p / "a.npz", x=IMAGES[:0], y=np.arange(0)), "got shape (0, 8, 8)"),
+    "one class": (lambda p: write_npz(p / "a.npz", x=IMAGES, y=np.ones(20, int)), "expected at least 2 classes"),
     "NaN": (
-        lambda p: _write(p / "a.npz", x=np.where(np.arange(20) == 7, np.nan, 0.0)[:, None, None] + IMAGES,
+        lambda p: write_npz(p / "a.npz", x=np.where(np.arange(20) == 7, np.nan, 0.0)[:, None, None] + IMAGES,
                          y=np.arange(20) % 2),
         "image 7 holds NaN",
     ),
     "NaN in a row": (
-        lambda p: _write(p / "a.npz", x=np.where(np.arange(20) == 7, np.nan, 0.0)[:, None] + np.ones((20, 3)),
+        lambda p: write_npz(p / "a.npz", x=np.where(np.arange(20) == 7, np.nan, 0.0)[:, None] + np.ones((20, 3)),
                          y=np.arange(20) % 2),
         "in sample 7",
     ),

@@ -14,14 +14,9 @@ import deepcore as dc
 from deepcore import data
 from deepcore.cli import main
 from deepcore.train import save_checkpoint
+from tests.cli.arrays import IMAGES, write_npz
 
 Capture = pytest.CaptureFixture[str]
-IMAGES = np.zeros((20, 8, 8), np.uint8)
-
-
-def _write(path: Path, **arrays: Any) -> Path:
-    np.savez(path, **arrays)
-    return path
 
 
 def test_eval_text_and_report(lenet: Path, digits: Path, tmp_path: Path, capsys: Capture) -> None:
@@ -33,9 +28,9 @@ def test_eval_text_and_report(lenet: Path, digits: Path, tmp_path: Path, capsys:
 
 
 def test_eval_refuses_what_does_not_fit(lenet: Path, mlp: Path, digits: Path, tmp_path: Path, capsys: Capture) -> None:
-    others = _write(tmp_path / "o.npz", x=IMAGES, y=np.arange(20) + 5)
-    words = _write(tmp_path / "w.npz", x=IMAGES, y=np.array(["a", "b"] * 10))
-    larger = _write(tmp_path / "l.npz", x=np.zeros((4, 9, 9), np.uint8), y=np.arange(4))
+    others = write_npz(tmp_path / "o.npz", x=IMAGES, y=np.arange(20) + 5)
+    words = write_npz(tmp_path / "w.npz", x=IMAGES, y=np.array(["a", "b"] * 10))
+    larger = write_npz(tmp_path / "l.npz", x=np.zeros((4, 9, 9), np.uint8), y=np.arange(4))
     for model, source, extra, message in (
         (lenet, others, [], "label 10 is unknown to the model"),
         (lenet, words, [], "label 'a' is unknown to the model"),

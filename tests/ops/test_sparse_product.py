@@ -1,4 +1,4 @@
-"""Products whose left operand has many zeros: what zeros may not hide, and when they are left out."""
+"""Products of which an operand has many zeros: what zeros may not hide, and when they are left out."""
 
 from __future__ import annotations
 
@@ -72,7 +72,39 @@ def test_packed_weights_give_the_same(isa: str) -> None:
     np.testing.assert_allclose(after, np.maximum(a @ b + b[0], 0), atol=5e-5)
 
 
-def test_zeros_are_left_out() -> None:
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("m", [96, 64, 133])
+@pytest.mark.parametrize("n", [200, 32, 35, 129])
+@pytest.mark.parametrize("k", [130, 520])
+def test_zeros_on_the_right(isa: str, transposed: bool, m: int, n: int, k: int) -> None:
+    rng = np.random.default_rng(m)
+    a = rng.standard_normal((m, k)).astype("float32")
+    b = (rng.standard_normal((k, n)) * (rng.random((k, n)) < 0.3)).astype("float32")
+    right = ops.transpose(dc.tensor(np.ascontiguousarray(b.T))) if transposed else dc.tensor(b)
+    expected = a.astype("f8") @ b.astype("f8")
+    np.testing.assert_allclose(ops.matmul(dc.tensor(a), right).numpy(), expected, atol=1e-4)
+    left = ops.transpose(dc.tensor(np.ascontiguousarray(a.T)))
+    np.testing.assert_allclose(ops.matmul(left, right).numpy(), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_zeros_on_the_right_hide_nothing(isa: str, bad: float) -> None:
+    b, a = operands(0.3)
+    a, b = a.T.copy(), b.T.copy()
+    b[47] = 0
+    a[5, 47] = a[N - 1, 100] = bad
+    with np.errstate(invalid="ignore"):
+        expected = a @ b
+    assert np.isnan(expected[5]).all()
+    np.testing.assert_allclose(ops.matmul(dc.tensor(a), dc.tensor(b)).numpy(), expected, rtol=1e-4, atol=1e-4)
+    b[50, 7] = np.nan
+    y = ops.matmul(dc.tensor(np.nan_to_num(a, posinf=1, neginf=1)), dc.tensor(b)).numpy()
+    assert np.isnan(y[:, 7]).all()
+    assert np.isfinite(np.delete(y, 7, 1)).all()
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_zeros_are_left_out(side: str) -> None:
     """Their product takes less than two thirds of the time, wherever the machine is busy enough to tell."""
     if "avx" not in _C.isa():
         pytest.skip("the plain build gains too little to measure")
@@ -80,11 +112,16 @@ def test_zeros_are_left_out() -> None:
     full = rng.standard_normal((256, 1024)).astype("float32")
     few = full * (rng.random(full.shape) < 0.2)
     b = dc.tensor(rng.standard_normal((1024, 512)).astype("float32"))
+    if side == "right":
+        full, few, b = full.T.copy(), few.T.copy(), dc.tensor(b.numpy().T.copy())
     times = {}
     for _ in range(9):
         for name, a in (("full", dc.tensor(full)), ("few", dc.tensor(few.astype("float32")))):
             start = time.perf_counter()
             for _ in range(3):
-                ops.matmul(a, b)
+                if side == "left":
+                    ops.matmul(a, b)
+                else:
+                    ops.matmul(b, a)
             times[name] = min(times.get(name, 1e9), time.perf_counter() - start)
     assert times["few"] < 0.75 * times["full"]

@@ -10,12 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from deepcore.errors import ArgumentError, DataError
-
-
-def counted(n: int, noun: str) -> str:
-    """'1 face', '2 faces'."""
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+from deepcore.errors import ArgumentError, DataError, counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from deepcore import ops
 from deepcore.data.images import SUFFIXES, read_image
 from deepcore.data.video import VIDEO_SUFFIXES, read_video
-from deepcore.errors import ArgumentError, DataError, ShapeError
+from deepcore.errors import ArgumentError, DataError, ShapeError, counted
 from deepcore.tensor import as_tensor
 
 Pixels = npt.NDArray[np.uint8]
@@ -212,7 +212,7 @@ def find_faces(
             # Frames before a damaged one were good: they stay, and the file is named all the same.
             result.skipped.append((str(path), str(error)))
         if progress is not None:
-            progress(f"{path}: {len(cut) - before} faces")
+            progress(f"{path}: {counted(len(cut) - before, 'face')}")
     if not cut:
         reasons = "; ".join(f"{Path(name).name}: {reason}" for name, reason in result.skipped[:3])
         raise DataError(f"find_faces: expected faces, got none in {len(files)} files ({reasons or 'nothing to read'})")

@@ -24,7 +24,7 @@ from deepcore.data.faces import (
 from deepcore.data.images import read_image
 from deepcore.data.provenance import mark_synthetic, notice_text, provenance, write_synthetic
 from deepcore.data.video import VIDEO_SUFFIXES, VideoWriter, read_video, video_rate
-from deepcore.errors import ArgumentError, DataError
+from deepcore.errors import ArgumentError, DataError, counted
 from deepcore.estimators.faceswap import FaceSwap
 from deepcore.train.faceswap import unit_pixels
 
@@ -181,7 +181,7 @@ class FaceConverter:
                 count = self.convert_file(path, target, boxes=own)
                 taken.add(target.name)
                 result.done.append((str(path), count))
-                line = f"{path}: {count} faces"
+                line = f"{path}: {counted(count, 'face')}"
             except (DataError, OSError) as error:
                 result.skipped.append((str(path), str(error)))
                 line = f"{path}: skipped, {error}"
