@@ -1,7 +1,7 @@
 // The product C[i, j] (+)= sum_p A[i, p] B[p, j] on the register tile of gemm_micro.h, panels as in gemm_pack.h.
-// One operand is `shared`, the one with the shorter outer dimension: it is packed once per slab of k, in parallel,
-// into memory that all tasks read. The other is `private`: each task owns a block of it, packs that block per kDepth
-// of k into its own memory (L2) and runs it against the whole shared operand. So nothing is packed twice.
+// One operand is `shared`, mostly the one with the shorter outer dimension: it is packed once per slab of k, in
+// parallel, into memory that all tasks read, or by each of a few threads. The other is `private`: each task owns a
+// block of it, packs that block per kDepth of k into its own memory (L2) and runs it against the whole shared operand.
 // Rows of A that do not conflict in L1, and a small B, are read in place. A small C with a long k is cut along k.
 // The order of sums over k and the tasks depend on the sizes alone. Bound by FMA issue; GEMV by memory.
 //
@@ -31,13 +31,23 @@ static constexpr int64_t kPartDepth = 1024;          // least k of a part where 
 static constexpr int64_t kMostParts = 8;
 static constexpr int64_t kTaskWork = 1 << 17;  // multiply-adds that pay for waking a thread
 
-static constexpr int64_t kColumnsPerCopy = 128;  // of C, that pay for a thread's own packed A
+// Few threads pack the shared operand each for itself: reading lines that another core has just written costs more.
+static constexpr int64_t kPerCopy = 128;  // columns or rows of C for each thread that pay for a copy
 
-// Which slab of which product the calling thread has packed for itself.
+// Which slab of which product the calling thread has packed.
 static thread_local uint64_t copied_slab = 0;
 static inline uint64_t next_slab_id() {
   static uint64_t last = 0;
   return __atomic_add_fetch(&last, 1, __ATOMIC_RELAXED);
+}
+
+// The calling thread's copy of a slab, made by pack(memory) where it is the thread's first task of this slab.
+template <class T, class Pack>
+static inline const T* own_copy(uint64_t slab_id, size_t bytes, const Pack& pack) {
+  T* copy = static_cast<T*>(thread_scratch(0, bytes));
+  if (copied_slab != slab_id) pack(copy);
+  copied_slab = slab_id;
+  return copy;
 }
 
 // k slabs of equal depth <= kDepth, so that no slab is a sliver.
@@ -69,7 +79,8 @@ struct Product {
         panels(ceil_div(shape.n, kTileColumns)),
         depth(even_depth(shape.k, kDepth)) {
     a_in_place = s.a_col == 1 ? !rows_conflict(s.a_row) || s.m <= 8 || l1_ways() >= kManyWays
-                              : s.m <= kTileRows * 2 || s.n <= kTileColumns * 4 || s.m * s.k <= 1 << 17;
+                              : s.m <= kTileRows * 2 || s.n <= kTileColumns * 4 ||
+                                    (s.m * s.k <= 1 << 17 && !rows_conflict(s.a_col));
     b_in_place = s.b_col == 1 && s.m <= (rows_conflict(s.b_row) ? 2 : 10) * kTileRows;
   }
 
@@ -162,8 +173,7 @@ struct Product {
     group = min64(group, max64(1, (1 << 17) / (kTileColumns * depth)));
     const int64_t slab = a_in_place ? s.k : min64(s.k, max64(1, kSharedElements / s.m / depth) * depth);
     const size_t bytes = s.m * slab * sizeof(T);
-    // Few threads pack an A each: reading lines that another core has just written costs more.
-    const bool copies = !a_in_place && s.n >= kColumnsPerCopy * thread_count();
+    const bool copies = !a_in_place && s.n >= kPerCopy * thread_count();
     T* shared = a_in_place || copies ? nullptr : static_cast<T*>(thread_scratch(0, bytes));
     for (int64_t q0 = 0; q0 < s.k; q0 += slab) {
       const int64_t q1 = min64(s.k, q0 + slab);
@@ -178,13 +188,7 @@ struct Product {
                      [&](int64_t i0, int64_t i1) { pack_slab(i0, i1, shared); });
       const uint64_t slab_id = copies ? next_slab_id() : 0;
       parallel_for(context, panels, group, [&](int64_t j0, int64_t j1) {
-        const T* packed = shared;
-        if (copies) {
-          T* copy = static_cast<T*>(thread_scratch(0, bytes));
-          if (copied_slab != slab_id) pack_slab(0, tiles.count, copy);
-          copied_slab = slab_id;
-          packed = copy;
-        }
+        const T* packed = copies ? own_copy<T>(slab_id, bytes, [&](T* to) { pack_slab(0, tiles.count, to); }) : shared;
         T* own = nullptr;
         if (!packed_b)
           own = static_cast<T*>(thread_scratch(1, (pack_private ? j1 - j0 : 1) * kTileColumns * depth * sizeof(T)));
@@ -216,23 +220,27 @@ struct Product {
     const int64_t wide = packed_b ? panels : min64(panels, max64(1, kSharedElements / (kTileColumns * depth)));
     const int64_t slab =
         packed_b ? s.k : min64(s.k, max64(1, kSharedElements / (min64(columns, wide * kTileColumns) * depth)) * depth);
-    T* shared = packed_b ? nullptr : static_cast<T*>(thread_scratch(0, wide * kTileColumns * slab * sizeof(T)));
+    const size_t bytes = wide * kTileColumns * slab * sizeof(T);
+    const bool copies = !packed_b && s.m >= kPerCopy * thread_count();
+    T* shared = packed_b || copies ? nullptr : static_cast<T*>(thread_scratch(0, bytes));
     for (int64_t c0 = 0; c0 < panels; c0 += wide)
       for (int64_t q0 = 0; q0 < s.k; q0 += slab) {
         const int64_t c1 = min64(panels, c0 + wide), q1 = min64(s.k, q0 + slab);
         if (shared)
           parallel_for(context, c1 - c0, ceil_div(1 << 14, kTileColumns * slab), [&](int64_t begin, int64_t end) {
-            for (int64_t j = begin; j < end; ++j)
-              pack_b_panels(c0 + j, c0 + j + 1, q0, q1 - q0, shared + j * kTileColumns * (q1 - q0));
+            pack_b_panels(c0 + begin, c0 + end, q0, q1 - q0, shared + begin * kTileColumns * (q1 - q0));
           });
+        const uint64_t slab_id = copies ? next_slab_id() : 0;
         parallel_for(context, tiles.count, group, [&](int64_t i0, int64_t i1) {
+          const T* packed =
+              copies ? own_copy<T>(slab_id, bytes, [&](T* to) { pack_b_panels(c0, c1, q0, q1 - q0, to); }) : shared;
           T* own = nullptr;
           if (!a_in_place)
             own = static_cast<T*>(thread_scratch(1, (tiles.begin(i1) - tiles.begin(i0)) * depth * sizeof(T)));
           for (int64_t p0 = q0; p0 < q1; p0 += depth) {
             const int64_t k = min64(depth, q1 - p0);
             if (own) pack_a_tiles(i0, i1, p0, k, own);
-            const T* panel = packed_b ? packed_b + p0 * kTileColumns : shared + (p0 - q0) * kTileColumns;
+            const T* panel = packed_b ? packed_b + p0 * kTileColumns : packed + (p0 - q0) * kTileColumns;
             run(i0, i1, c0, c1, p0, own, i0, k, panel, packed_b ? 0 : c0, packed_b ? s.k : q1 - q0, false, nullptr);
           }
         });
@@ -354,6 +362,14 @@ struct Product {
     });
   }
 
+  bool by_columns() const {
+    if (s.m <= 10 * kTileRows && 2 * panels >= tiles.count) return true;
+    const bool small_b = s.m >= kManyRows && s.n * depth <= kSharedElements / 2;
+    return s.m <= s.n && !small_b;
+  }
+  // Tasks that write whole rows of C, not strips, repay a shared B that is a little longer than A.
+  static constexpr int64_t kManyRows = 256;
+
   // False, and nothing is written, where neither operand has zeros enough.
   bool leave_out_zeros(Context& context) const {
     SparseProduct<T> product{s, a, b, packed_b, bias, c};
@@ -389,7 +405,7 @@ struct Product {
       return;
     } else if (cut_along_k()) {
       parts_of_k(context);
-    } else if (s.m <= s.n || (s.m <= 10 * kTileRows && 2 * panels >= tiles.count)) {
+    } else if (by_columns()) {
       columns_private(context);
     } else {
       rows_private(context);

@@ -106,7 +106,7 @@ struct SparseProduct {
   SparseRows<T> lists{};
 
   bool worth_a_look() const {
-    if (s.m < kLeastSparseRows || s.n < 2 * kTileColumns || s.k < kSparseDepth || s.m * s.n * s.k < 1 << 20 ||
+    if (s.m < kLeastSparseRows || s.n < 2 * kTileColumns || s.k < kSparseDepth || s.m * s.n * s.k < 1 << 24 ||
         s.m * s.k > kMostListed)
       return false;
     int zeros = 0;

@@ -11,7 +11,7 @@ import pytest
 import deepcore as dc
 from deepcore import _C, nn, ops
 
-M, K, N = 96, 130, 200
+M, K, N = 130, 301, 450  # the smallest products that are looked at have 2^24 multiply-adds
 
 
 def operands(filled: float) -> Any:
@@ -73,9 +73,9 @@ def test_packed_weights_give_the_same(isa: str) -> None:
 
 
 @pytest.mark.parametrize("transposed", [False, True])
-@pytest.mark.parametrize("m", [96, 64, 133])
-@pytest.mark.parametrize("n", [200, 32, 35, 129])
-@pytest.mark.parametrize("k", [130, 520])
+@pytest.mark.parametrize(
+    ("m", "n", "k"), [(256, 500, 340), (192, 260, 340), (333, 129, 520), (512, 35, 1000), (1024, 32, 520)]
+)
 def test_zeros_on_the_right(isa: str, transposed: bool, m: int, n: int, k: int) -> None:
     rng = np.random.default_rng(m)
     a = rng.standard_normal((m, k)).astype("float32")
