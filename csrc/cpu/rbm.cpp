@@ -1,7 +1,7 @@
 // Restricted Boltzmann machines; formulas, layouts and random bits: kernels/rbm.h.
 // A half step is one product (by tables of sums, bit_product.h, where its input holds two values; gemm_product.h else)
 // whose blocks are finished while they lie in L1: sigmoid, random words (one register of blocks per row of a tile),
-// comparison. Both directions read w packed once per call, so k steps pack nothing. Softmax groups cross tiles and are
+// comparison. Both directions read w packed once per call of k > 1 steps. Softmax groups cross tiles and are
 // finished in a second pass over rows.
 // Tasks are those of the product. Bound by loads of sums, or by FMA issue, and by sampling.
 #include "cpu/rbm_product.h"

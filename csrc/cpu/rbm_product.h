@@ -1,5 +1,5 @@
 // What the files of restricted Boltzmann machines share: streams of random words, and the product of a half step with a
-// finish of its own. Both directions read w packed once per call, so k steps pack nothing.
+// finish of its own. Both directions read w packed once per call of k > 1 steps.
 #pragma once
 #include "cpu/bit_product.h"
 #include "cpu/simd/philox_vec.h"

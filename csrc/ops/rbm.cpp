@@ -98,11 +98,11 @@ Array rows_of(const char* op, const char* name, const Array& x, int64_t width, c
   return contiguous(x);
 }
 
-// w in the order of the products, kept as long as the result.
+// w in the order of the products, kept as long as the result. A single step would read it once: empty.
 template <class T>
-Array packed(const RbmModel<T>& m, const Array& w) {
+Array packed(const RbmModel<T>& m, const Array& w, int64_t steps) {
   const auto& kernel = *kernels<T>(w.device()).rbm;
-  Array y({m.exact ? 0 : kernel.packed_size(m.visible.count, m.hidden.count)}, w.dtype(), w.device());
+  Array y({m.exact || steps <= 1 ? 0 : kernel.packed_size(m.visible.count, m.hidden.count)}, w.dtype(), w.device());
   if (y.size() > 0) kernel.pack(m, y.template data<T>(), context(w.device()));
   return y;
 }
@@ -169,7 +169,7 @@ RbmGibbsResult rbm_gibbs(const RbmOptions& options, const RbmKey& key, const Rbm
     RbmGibbsResult r{std::nullopt, v, v_mean, state, h_mean};
     if (data) r.data_mean = make(rows, hidden);
     const RbmModel<T> m = model<T>(options, parameters);
-    const Array panels = packed<T>(m, w);
+    const Array panels = packed<T>(m, w, how.steps);
     const RbmChains<T> c{.chains = chains,
                          .steps = how.steps,
                          .rows = rows,
@@ -235,7 +235,7 @@ RbmAnnealResult rbm_anneal(const RbmOptions& options, const RbmKey& key, const s
     const Array bias = make({visible});
     const Array fed = p.variance ? binary(BinaryOp::divide, v, *p.variance) : make({0});
     const RbmModel<T> m = model<T>(options, p);
-    const Array panels = packed<T>(m, p.w);
+    const Array panels = packed<T>(m, p.w, static_cast<int64_t>(betas.size()) - 1);
     const RbmAnnealing<T> a{.chains = chains,
                             .count = static_cast<int64_t>(betas.size()) - 1,
                             .beta = betas.data(),
