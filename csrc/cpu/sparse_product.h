@@ -20,6 +20,7 @@ static constexpr int64_t kSparseSlack = 16;      // whole registers are stored p
 static constexpr int64_t kMostListed = 1 << 22;  // of m k: six bytes of scratch each
 static constexpr int kSamples = 64, kZeroSamples = 22;
 static constexpr double kMostFilled = 0.62;  // above it the tiles of gemm_micro.h are faster
+static constexpr double kMostFilledAcross = 0.45;
 
 // Lists one after the other: list (slab, row) begins at first[slab * rows + row].
 template <class T>
@@ -124,7 +125,8 @@ struct SparseProduct {
     auto* offsets = reinterpret_cast<uint16_t*>(first + all);
     auto* counts = reinterpret_cast<uint8_t*>(offsets + room);
     lists = {values, offsets, first, counts};
-    const auto most = static_cast<int64_t>(kMostFilled * static_cast<double>(s.m) * static_cast<double>(s.k));
+    const auto most = static_cast<int64_t>((across ? kMostFilledAcross : kMostFilled) * static_cast<double>(s.m) *
+                                           static_cast<double>(s.k));
     int64_t filled = 0;
     parallel_for(context, s.m, kListedRows, [&](int64_t i0, int64_t i1) {
       const int64_t begin = i0 / kListedRows * region;

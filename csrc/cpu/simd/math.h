@@ -18,8 +18,10 @@ static DC_INLINE VecF scale2(VecF p, VecF n) {
 }
 
 static DC_INLINE VecF exp(VecF x) {
-  // The ends lie beyond overflow and underflow. min and max return their second argument for NaN, so NaN passes.
-  const VecF xc = min(VecF::set(89.0f), max(VecF::set(-104.0f), x));
+  // The ends lie beyond overflow and underflow; what underflows to 0 is left out, since making subnormals stalls.
+  // min returns its second argument for NaN, so NaN passes.
+  const auto gone = lt(x, VecF::set(-104.0f));
+  const VecF xc = min(VecF::set(89.0f), select(gone, VecF::zero(), x));
   const VecF n = round(xc * VecF::set(1.44269504088896341f));
   VecF r = fnma(n, VecF::set(0.693359375f), xc);
   r = fnma(n, VecF::set(-2.12194440e-4f), r);
@@ -30,7 +32,7 @@ static DC_INLINE VecF exp(VecF x) {
   p = fma(p, r, VecF::set(1.6666665459e-1f));
   p = fma(p, r, VecF::set(5.0000001201e-1f));
   p = fma(p, r * r, r) + VecF::set(1.0f);
-  return scale2(p, n);
+  return select(gone, VecF::zero(), scale2(p, n));
 }
 
 // log x for x > 0; -inf at 0, NaN below.
@@ -106,7 +108,8 @@ static DC_INLINE VecF expm1(VecF x) {
 
 // log(1 + e^x): with e = e^-|x| in [0, 1], log(1 + e) = 2 artanh(s), s = e / (2 + e) <= 1 / 3, by its power series.
 static DC_INLINE VecF softplus(VecF x) {
-  const VecF e = exp(-abs(x)), s = e / (e + VecF::set(2.0f)), z = s * s;
+  const VecF e = exp(-abs(x)), s = e / (e + VecF::set(2.0f));
+  const VecF far = max(VecF::set(1e-15f), s), z = far * far;  // not subnormal, and too small to count below it
   VecF p = VecF::set(2.0f / 15.0f);
   p = fma(p, z, VecF::set(2.0f / 13.0f));
   p = fma(p, z, VecF::set(2.0f / 11.0f));
