@@ -322,10 +322,10 @@ struct Product {
       for (int64_t p = 0; p < s.k; ++p) copy[p] = x[p * x_stride];
       x = copy;
     }
-    const int64_t grain =
-        min64(kVectorChunk, max64(kGemvBlock, kTaskWork / 2 / max64(s.k, 1) / kGemvBlock * kGemvBlock));
+    const int64_t least = max64(kTaskWork / 2 / max64(s.k, 1), length / 8);
+    const int64_t grain = min64(kVectorChunk, max64(1, least / kGemvBlock) * kGemvBlock);
     parallel_for(context, length, grain, [&](int64_t begin, int64_t end) {
-      T y[kVectorChunk];
+      alignas(64) T y[kVectorChunk];
       for (int64_t j = begin; j < end; j += kVectorChunk) {
         const int64_t stop = min64(end, j + kVectorChunk);
         if (across == 1)

@@ -1,8 +1,8 @@
 // Matrix times vector, y[j] = sum_p x[p] M(j, p), for products with one row or one column.
 // dots: M(j, p) = m[j * stride + p], rows read along p, four at a time, lanes over p; up to four vectors x at once.
-// axpys: M(j, p) = m[p * stride + j], lanes over j, a block of y kept in registers over the whole of p.
-// Both read M once, in order: bound by memory. Lines of M are asked for some rows ahead, because blocks of
-// one row are too short for the hardware to see a stream.
+// axpys: M(j, p) = m[p * stride + j], lanes over j; a block of y stays in registers over the whole of p, a long y in
+// L1. Both read M once, in order: bound by memory. Lines of M are asked for some rows ahead, because blocks of one row
+// are too short for the hardware to see a stream.
 #pragma once
 #include "cpu/gemm_micro.h"
 
@@ -89,9 +89,35 @@ static DC_INLINE void axpy_block(const T* m, int64_t stride, const T* x, int64_t
   for (int v = 0; v < V; ++v) acc[v].store(y + v * W);
 }
 
+// Four rows at a time along all columns, y in L1: long runs of memory for the prefetcher, sums in the same order.
+template <class T>
+static inline void axpy_rows(const T* m, int64_t stride, const T* x, int64_t k, int64_t columns, T* y) {
+  constexpr int W = Vec<T>::W, R = 4;
+  for (int64_t j = 0; j < columns; j += W) Vec<T>::zero().store(y + j);
+  for (int64_t p = 0; p < k; p += R) {
+    const int rows = static_cast<int>(k - p < R ? k - p : R);
+    const T* row = m + p * stride;
+    if (rows == R) {
+      const Vec<T> x0 = Vec<T>::set(x[p]), x1 = Vec<T>::set(x[p + 1]), x2 = Vec<T>::set(x[p + 2]),
+                   x3 = Vec<T>::set(x[p + 3]);
+      for (int64_t j = 0; j < columns; j += W) {
+        Vec<T> acc = fma(Vec<T>::load(row + j), x0, Vec<T>::load(y + j));
+        acc = fma(Vec<T>::load(row + stride + j), x1, acc);
+        acc = fma(Vec<T>::load(row + 2 * stride + j), x2, acc);
+        fma(Vec<T>::load(row + 3 * stride + j), x3, acc).store(y + j);
+      }
+    } else {
+      for (int r = 0; r < rows; ++r)
+        for (int64_t j = 0; j < columns; j += W)
+          fma(Vec<T>::load(row + r * stride + j), Vec<T>::set(x[p + r]), Vec<T>::load(y + j)).store(y + j);
+    }
+  }
+}
+
 template <class T>
 static inline void axpys(const T* m, int64_t stride, const T* x, int64_t k, int64_t columns, T* y) {
   constexpr int W = Vec<T>::W;
+  if (columns >= 2 * kGemvBlock && columns % W == 0) return axpy_rows(m, stride, x, k, columns, y);
   int64_t j = 0;
   for (; j + kGemvBlock <= columns; j += kGemvBlock) axpy_block<T, kGemvVectors>(m + j, stride, x, k, y + j);
   for (; j + 4 * W <= columns; j += 4 * W) axpy_block<T, 4>(m + j, stride, x, k, y + j);
