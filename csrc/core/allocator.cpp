@@ -16,8 +16,6 @@
 namespace dc {
 
 namespace {
-constexpr size_t kHugePage = size_t{2} << 20;
-
 // In AddressSanitizer builds the slack of a block and blocks in the cache are off limits, as if each array had been
 // allocated with its exact size and freed at once. Without it these do nothing.
 #ifdef __SANITIZE_ADDRESS__
@@ -29,12 +27,15 @@ void unpoison(void*, size_t) {}
 #endif
 }  // namespace
 
+void* allocate_huge_pages(size_t bytes) {
+  void* p = std::aligned_alloc(kHugePage, bytes);
+  if (p) madvise(p, bytes, MADV_HUGEPAGE);
+  return p;
+}
+
 void* CpuAllocator::allocate(size_t bytes) {
   if (bytes < kHugePage) return std::aligned_alloc(64, (bytes + 63) / 64 * 64);
-  const size_t rounded = (bytes + kHugePage - 1) / kHugePage * kHugePage;
-  void* p = std::aligned_alloc(kHugePage, rounded);
-  if (p) madvise(p, rounded, MADV_HUGEPAGE);
-  return p;
+  return allocate_huge_pages((bytes + kHugePage - 1) / kHugePage * kHugePage);
 }
 
 void CpuAllocator::release(void* p, size_t bytes) {

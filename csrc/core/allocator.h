@@ -12,6 +12,10 @@
 
 namespace dc {
 
+inline constexpr size_t kHugePage = size_t{2} << 20;
+// `bytes`, a multiple of kHugePage, aligned to and advised as huge pages; null when memory is out. Free with std::free.
+void* allocate_huge_pages(size_t bytes);
+
 class RawAllocator {
  public:
   virtual ~RawAllocator() = default;

@@ -5,9 +5,7 @@
 
 #include <pthread.h>
 #include <sched.h>
-#include <sys/mman.h>
 
-#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <mutex>
@@ -19,6 +17,7 @@
 #include <immintrin.h>
 #endif
 
+#include "core/allocator.h"
 #include "core/error.h"
 
 namespace dc {
@@ -60,10 +59,11 @@ class Pool {
     job_.function = function;
     job_.argument = argument;
     const auto threads = static_cast<int64_t>(shares_.size());
-    for (int64_t i = 0; i < threads; ++i) {
-      Share& share = shares_[static_cast<size_t>(i)];
-      share.next.store(tasks / threads * i + std::min(i, tasks % threads));
-      share.end = tasks / threads * (i + 1) + std::min(i + 1, tasks % threads);
+    int64_t begin = 0, larger = tasks % threads;
+    for (Share& share : shares_) {
+      share.next.store(begin);
+      begin += tasks / threads + (larger-- > 0);
+      share.end = begin;
     }
     open_.store(true);
     epoch_.fetch_add(1);
@@ -213,12 +213,11 @@ void* thread_scratch(int slot, size_t bytes) {
     std::free(scratch.data[slot]);
     scratch.bytes[slot] = 0;
     // Packed operands are read over and over: huge pages spare their TLB misses.
-    constexpr size_t kPage = 4096, kHugePage = size_t{2} << 20;
+    constexpr size_t kPage = 4096;
     const size_t page = bytes >= kHugePage / 8 ? kHugePage : kPage;
     const size_t rounded = (bytes + bytes / 4 + page - 1) / page * page;
-    scratch.data[slot] = std::aligned_alloc(page, rounded);
+    scratch.data[slot] = page == kHugePage ? allocate_huge_pages(rounded) : std::aligned_alloc(page, rounded);
     if (!scratch.data[slot]) throw std::bad_alloc();
-    if (page == kHugePage) madvise(scratch.data[slot], rounded, MADV_HUGEPAGE);
     scratch.bytes[slot] = rounded;
   }
   return scratch.data[slot];

@@ -94,24 +94,21 @@ template <class T>
 static inline void axpy_rows(const T* m, int64_t stride, const T* x, int64_t k, int64_t columns, T* y) {
   constexpr int W = Vec<T>::W, R = 4;
   for (int64_t j = 0; j < columns; j += W) Vec<T>::zero().store(y + j);
-  for (int64_t p = 0; p < k; p += R) {
-    const int rows = static_cast<int>(k - p < R ? k - p : R);
+  int64_t p = 0;
+  for (; p + R <= k; p += R) {
     const T* row = m + p * stride;
-    if (rows == R) {
-      const Vec<T> x0 = Vec<T>::set(x[p]), x1 = Vec<T>::set(x[p + 1]), x2 = Vec<T>::set(x[p + 2]),
-                   x3 = Vec<T>::set(x[p + 3]);
-      for (int64_t j = 0; j < columns; j += W) {
-        Vec<T> acc = fma(Vec<T>::load(row + j), x0, Vec<T>::load(y + j));
-        acc = fma(Vec<T>::load(row + stride + j), x1, acc);
-        acc = fma(Vec<T>::load(row + 2 * stride + j), x2, acc);
-        fma(Vec<T>::load(row + 3 * stride + j), x3, acc).store(y + j);
-      }
-    } else {
-      for (int r = 0; r < rows; ++r)
-        for (int64_t j = 0; j < columns; j += W)
-          fma(Vec<T>::load(row + r * stride + j), Vec<T>::set(x[p + r]), Vec<T>::load(y + j)).store(y + j);
+    const Vec<T> x0 = Vec<T>::set(x[p]), x1 = Vec<T>::set(x[p + 1]), x2 = Vec<T>::set(x[p + 2]),
+                 x3 = Vec<T>::set(x[p + 3]);
+    for (int64_t j = 0; j < columns; j += W) {
+      Vec<T> acc = fma(Vec<T>::load(row + j), x0, Vec<T>::load(y + j));
+      acc = fma(Vec<T>::load(row + stride + j), x1, acc);
+      acc = fma(Vec<T>::load(row + 2 * stride + j), x2, acc);
+      fma(Vec<T>::load(row + 3 * stride + j), x3, acc).store(y + j);
     }
   }
+  for (; p < k; ++p)
+    for (int64_t j = 0; j < columns; j += W)
+      fma(Vec<T>::load(m + p * stride + j), Vec<T>::set(x[p]), Vec<T>::load(y + j)).store(y + j);
 }
 
 template <class T>

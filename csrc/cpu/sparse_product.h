@@ -14,13 +14,14 @@
 
 namespace dc::DC_ISA {
 
-static constexpr int64_t kSparseDepth = 64 /* at most */, kSparsePanels = 4, kSparseRows = 256, kListedRows = 16;
+static constexpr int64_t kSparseDepth = 64, kShallowDepth = 48;  // of a slab, by the size of L1
+static constexpr int64_t kSparsePanels = 4, kSparseRows = 256, kListedRows = 16;
 static constexpr int64_t kSparseTasks = 8, kLeastSparseRows = 32;
 static constexpr int64_t kSparseSlack = 16;      // whole registers are stored past the end of a list
 static constexpr int64_t kMostListed = 1 << 22;  // of m k: six bytes of scratch each
 static constexpr int kSamples = 64, kZeroSamples = 22;
-static constexpr double kMostFilled = 0.62;  // above it the tiles of gemm_micro.h are faster
-static constexpr double kMostFilledAcross = 0.45;
+static constexpr double kMostFilled = 0.62;        // above it the tiles of gemm_micro.h are faster
+static constexpr double kMostFilledAcross = 0.45;  // less, as blocks are transposed
 
 // Lists one after the other: list (slab, row) begins at first[slab * rows + row].
 template <class T>
@@ -102,7 +103,7 @@ struct SparseProduct {
   const T *a, *b, *packed_b, *bias;
   T* c;
   bool across = false;  // c holds the transpose; without bias, accumulate and finish
-  int64_t deep = l1_bytes() >= 48 << 10 ? kSparseDepth : 48;  // of a slab: a block leaves room in L1 for the rest
+  int64_t deep = l1_bytes() >= 48 << 10 ? kSparseDepth : kShallowDepth;  // a block leaves room in L1 for the rest
   int64_t slabs = ceil_div(s.k, deep);
   SparseRows<T> lists{};
 
@@ -263,10 +264,10 @@ struct SparseProduct {
         if (across) {
           store_transposed(sums, wide, rows, n, to, s.c_row);
           activate_rows(to, n, s.c_row, rows, s.activation);
-        } else if (!plain) {
-          store(rows, column, n, wide, sums, to);
+        } else {
+          if (!plain) store(rows, column, n, wide, sums, to);
+          finish(row, rows, column, n);
         }
-        if (!across) finish(row, rows, column, n);
       }
     });
   }

@@ -51,9 +51,9 @@ class NotFittedError(Error, ValueError, AttributeError):
     """An estimator was used before it was fitted."""
 
 
-__all__ = [name for name, value in list(globals().items()) if isinstance(value, type)]
-
-
 def counted(n: int, noun: str) -> str:
     """'1 face', '2 faces'."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+__all__ = [name for name, value in list(globals().items()) if isinstance(value, type)]
