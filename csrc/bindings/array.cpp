@@ -334,6 +334,7 @@ void bind_array(py::module_& m) {
       .def_property_readonly("is_contiguous", &Array::is_contiguous)
       .def_property_readonly("readonly", [](const Array& a) { return a.storage()->readonly(); })
       .def_property_readonly("pointer", [](const Array& a) { return reinterpret_cast<uintptr_t>(a.data()); })
+      .def_property_readonly("storage", [](const Array& a) { return reinterpret_cast<uintptr_t>(a.storage().get()); })
       .def_property_readonly("version", [](const Array& a) { return a.storage()->version(); })
       .def("touch", [](const Array& a) { a.storage()->touch(); })
       .def("numpy", [](py::object self) { return to_numpy(std::move(self)); })

@@ -39,11 +39,11 @@ PYBIND11_MODULE(_C, m) {
   dc::bind_image(m);
   dc::bind_index(m);
   dc::bind_loss(m);
-  dc::bind_matmul(m);
   dc::bind_peak(m);
   dc::bind_movement(m);
   dc::bind_norm(m);
   dc::bind_optim(m);
+  dc::bind_matmul(m);  // takes StepOptions
   dc::bind_pool(m);
   dc::bind_random(m);
   dc::bind_rbm(m);

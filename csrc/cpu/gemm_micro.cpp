@@ -22,8 +22,14 @@ void activate_rows(T* c, int64_t rows, int64_t c_row, int64_t n, Activation acti
 // acc += A B over one run.
 template <class T, int MR, int NV, bool kRows>
 static DC_INLINE void tile_run(Vec<T> (&acc)[MR][NV], const T* a, int64_t a_stride, const T*& b, int64_t b_stride,
-                               int64_t length) {
+                               int64_t length, const T* fetched, int64_t fetch_step) {
   constexpr int W = Vec<T>::W;
+  const auto fetch = [&](int64_t p) {
+    if (p % kFetchEvery) return;
+    __builtin_prefetch(fetched, 0, 2);
+    __builtin_prefetch(fetched + 64 / sizeof(T), 0, 2);
+    fetched += fetch_step;
+  };
   if constexpr (kRows) {
     // Row i = odd * 2^e lies at a + (odd * stride) * 2^e: x86 addressing scales for free, so seven
     // offsets reach 14 rows. Hidden from the optimiser, which would make a pointer of every row.
@@ -37,6 +43,7 @@ static DC_INLINE void tile_run(Vec<T> (&acc)[MR][NV], const T* a, int64_t a_stri
     const char* base = reinterpret_cast<const char*>(a);
 #pragma GCC unroll 1
     for (int64_t p = 0; p < length; ++p) {
+      fetch(p);
       Vec<T> bv[NV];
 #pragma GCC unroll 4
       for (int v = 0; v < NV; ++v) bv[v] = Vec<T>::load(b + v * W);
@@ -54,6 +61,7 @@ static DC_INLINE void tile_run(Vec<T> (&acc)[MR][NV], const T* a, int64_t a_stri
   } else {
 #pragma GCC unroll 1
     for (int64_t p = 0; p < length; ++p) {
+      fetch(p);
       Vec<T> bv[NV];
 #pragma GCC unroll 4
       for (int v = 0; v < NV; ++v) bv[v] = Vec<T>::load(b + v * W);
@@ -73,6 +81,34 @@ template <class T, int MR, int NV>
 static DC_INLINE void tile_store(Vec<T> (&acc)[MR][NV], const TileOutput<T>& o) {
   constexpr int W = Vec<T>::W;
   const bool relu = o.activation == Activation::relu;
+  if (o.n == NV * W) {  // one branch for all of a tile, not one for each register
+    if (o.load_c) {
+#pragma GCC unroll 16
+      for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 4
+        for (int v = 0; v < NV; ++v) acc[i][v] = acc[i][v] + Vec<T>::load(o.c + i * o.c_row + v * W);
+    }
+    if (o.bias) {
+#pragma GCC unroll 4
+      for (int v = 0; v < NV; ++v) {
+        const Vec<T> bias = Vec<T>::load(o.bias + v * W);
+#pragma GCC unroll 16
+        for (int i = 0; i < MR; ++i) acc[i][v] = acc[i][v] + bias;
+      }
+    }
+    if (relu) {
+#pragma GCC unroll 16
+      for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 4
+        for (int v = 0; v < NV; ++v) acc[i][v] = max(Vec<T>::zero(), acc[i][v]);  // keeps NaN
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 4
+      for (int v = 0; v < NV; ++v) acc[i][v].store(o.c + i * o.c_row + v * W);
+    if (!relu && o.activation != Activation::none) activate_rows(o.c, MR, o.c_row, o.n, o.activation);
+    return;
+  }
 #pragma GCC unroll 4
   for (int v = 0; v < NV; ++v) {
     const int n = o.n - v * W < W ? o.n - v * W : W;
@@ -108,9 +144,11 @@ static __attribute__((noinline)) void tile(const TileInput<T>& in, const TileOut
     __builtin_prefetch(out.c + i * out.c_row + NV * Vec<T>::W - 1);
   }
   const T* b = in.b;
+  const T* fetched = in.fetched ? in.fetched : b;  // an address that has been translated costs nothing
   for (int64_t u = 0; u < in.outer; ++u)
     for (int64_t v = 0; v < in.inner; ++v)
-      tile_run<T, MR, NV, kRows>(acc, in.a + u * in.a_outer + v * in.a_inner, in.a_stride, b, in.b_stride, in.length);
+      tile_run<T, MR, NV, kRows>(acc, in.a + u * in.a_outer + v * in.a_inner, in.a_stride, b, in.b_stride, in.length,
+                                 fetched, in.fetch_step);
   tile_store<T, MR, NV>(acc, out);
 }
 

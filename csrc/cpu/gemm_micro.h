@@ -21,6 +21,8 @@ static constexpr int kTileRows = 4, kTileVectors = 4;
 #endif
 static constexpr int kTileColumns = kTileVectors * VecF::W;
 
+static constexpr int64_t kFetchEvery = 8;
+
 template <class T>
 struct TileInput {
   const T* a;
@@ -30,6 +32,9 @@ struct TileInput {
   int64_t length;                    // of one run
   int64_t outer = 1, inner = 1;      // runs
   int64_t a_outer = 0, a_inner = 0;  // steps of A from run to run
+  // Brought into L2 while a run goes on: 128 bytes at fetched + t * fetch_step for every step t * kFetchEvery of it.
+  const T* fetched = nullptr;
+  int64_t fetch_step = 0;
 };
 
 template <class T>

@@ -5,32 +5,20 @@
 // Rows of A that do not conflict in L1, and a small B, are read in place. A small C with a long k is cut along k.
 // The order of sums over k and the tasks depend on the sizes alone. Bound by FMA issue; GEMV by memory.
 //
-// Finish: a function of (row, rows, column, n) called once for each block of C when its values are complete and still
-// in cache, by the thread that computed it; blocks cover C, and their columns start at multiples of four.
+// What happens to complete blocks of C: gemm_finish.h.
 #pragma once
 #include "core/machine.h"
 #include "core/parallel.h"
 #include "cpu/gemm_pack.h"
-#include "cpu/gemv.h"
+#include "cpu/gemm_thin.h"
 #include "cpu/sparse_product.h"
 
 namespace dc::DC_ISA {
-
-struct NoFinish {
-  DC_INLINE void operator()(int64_t, int64_t, int64_t, int64_t) const {}
-};
-
-template <class Finish>
-static constexpr bool kFinishes = true;
-template <>
-constexpr bool kFinishes<NoFinish> = false;
 
 static constexpr int64_t kDepth = 512;  // k per tile: deeper than L1 holds, because every pass over C costs more
 static constexpr int64_t kSharedElements = 1 << 18;  // shared slab: 1 MB of float
 static constexpr int64_t kPartDepth = 1024;          // least k of a part where k is cut
 static constexpr int64_t kMostParts = 8;
-static constexpr int64_t kTaskWork = 1 << 17;  // multiply-adds that pay for waking a thread
-
 // Few threads pack the shared operand each for itself: reading lines that another core has just written costs more.
 static constexpr int64_t kPerCopy = 128;  // columns or rows of C for each thread that pay for a copy
 
@@ -65,6 +53,7 @@ struct Product {
   RowTiles tiles;
   int64_t panels, depth;
   bool a_in_place, b_in_place;
+  static constexpr bool kTakes = kTaken<Finish>;
 
   Product(const MatmulShape& shape, const T* a_, const T* b_, const T* packed, const T* bias_, T* c_,
           const Finish& finish_ = Finish())
@@ -93,14 +82,34 @@ struct Product {
     return (stride * static_cast<int64_t>(sizeof(T)) + kNear - 1) % kApart < 2 * kNear - 1;
   }
 
+  // Lets row tile i bring its share of panel j of B, as it lies in memory, into L2, where enough tiles share it and its
+  // lines do not drive each other out.
+  void fetch_panel(TileInput<T>& in, int64_t i, int64_t j, int64_t p0) const {
+    constexpr int64_t kFetched = 128 / sizeof(T);
+    const int64_t steps = in.length / kFetchEvery, column = j * kTileColumns;
+    if (j >= panels || tiles.count < kFetchEvery) return;
+    if (!packed_b && s.b_col == 1) {
+      if (rows_conflict(s.b_row) || (i + 1) * steps > in.length) return;
+      in.fetched = b + (p0 + i * steps) * s.b_row + column;
+      in.fetch_step = s.b_row;
+    } else {
+      const int64_t length = packed_b ? s.k : s.b_col, first = (p0 / depth * tiles.count + i) * steps * kFetched;
+      if (first + steps * kFetched > kTileColumns * length) return;
+      in.fetched = (packed_b ? packed_b : b) + column * length + first;
+      in.fetch_step = kFetched;
+    }
+  }
+
   // Runs tiles [i0, i1) x panels [j0, j1) over k in [p0, p0 + depth). packed_a, packed_panels: null or the
-  // packed operands, whose first element belongs to (row tile a_first, p0) and (panel b_first, p0).
+  // packed operands, whose first element belongs to (row tile a_first, p0) and (panel b_first, p0). ahead: how many
+  // panels farther to look, or 0.
   void run(int64_t i0, int64_t i1, int64_t j0, int64_t j1, int64_t p0, const T* packed_a, int64_t a_first,
-           int64_t a_panel_depth, const T* panel, int64_t b_first, int64_t panel_depth, bool rows_outer,
-           T* tail) const {
+           int64_t a_panel_depth, const T* panel, int64_t b_first, int64_t panel_depth, bool rows_outer, T* tail,
+           int64_t ahead = 0) const {
     const int64_t k = min64(depth, s.k - p0);
     const int64_t outer0 = rows_outer ? i0 : j0, outer1 = rows_outer ? i1 : j1;
     const int64_t inner0 = rows_outer ? j0 : i0, inner1 = rows_outer ? j1 : i1;
+    alignas(64) T values[kTakes ? kTileRows * kTileColumns : 1];
     for (int64_t x = outer0; x < outer1; ++x)
       for (int64_t y = inner0; y < inner1; ++y) {
         const int64_t i = rows_outer ? x : y, j = rows_outer ? y : x;
@@ -108,6 +117,7 @@ struct Product {
         const int64_t n = min64(kTileColumns, s.n - column);
         TileInput<T> in;
         in.length = k;
+        if (ahead) fetch_panel(in, i, j + ahead, p0);
         if (panel) {
           in.b = panel + (j - b_first) * panel_depth * kTileColumns;
           in.b_stride = kTileColumns;
@@ -119,12 +129,17 @@ struct Product {
           in.b_stride = kTileColumns;
         }
         const bool last = p0 + k == s.k;
-        const TileOutput<T> out{c + row * s.c_row + column,
-                                s.c_row,
-                                static_cast<int>(n),
-                                s.accumulate || p0 > 0,
-                                last && bias ? bias + column : nullptr,
-                                last ? s.activation : Activation::none};
+        TileOutput<T> out{c + row * s.c_row + column,
+                          s.c_row,
+                          static_cast<int>(n),
+                          s.accumulate || p0 > 0,
+                          last && bias ? bias + column : nullptr,
+                          last ? s.activation : Activation::none};
+        if constexpr (kTakes) {
+          finish.foretell(finish.owner, row, rows, column, n);
+          out.c = values;
+          out.c_row = kTileColumns;
+        }
         if (packed_a) {
           in.a = packed_a + (row - tiles.begin(a_first)) * a_panel_depth;
           in.a_stride = rows;
@@ -138,7 +153,10 @@ struct Product {
           in.a_stride = s.a_col;
           run_tile_columns(rows, in, out);
         }
-        if (last) finish(row, rows, column, n);
+        if constexpr (kTakes)
+          finish.give(finish.owner, row, rows, column, n, values, kTileColumns);
+        else if (last)
+          finish(row, rows, column, n);
       }
   }
 
@@ -202,7 +220,7 @@ struct Product {
             pack_b_panels(panels - 1, panels, p0, k, own);
           }
           run(0, tiles.count, j0, j1, p0, packed ? packed + (p0 - q0) * s.m : nullptr, 0, k, panel, packed_b ? 0 : j0,
-              packed_b ? s.k : k, true, own);
+              packed_b ? s.k : k, true, own, j1 - j0);
         }
       });
     }
@@ -293,75 +311,6 @@ struct Product {
     });
   }
 
-  // Row `row` of C, or its only column.
-  void finish_vector(const T* y, int64_t begin, int64_t end, bool column, int64_t row) const {
-    for (int64_t j = begin; j < end; ++j) {
-      T* at = column ? c + j * s.c_row : c + row * s.c_row + j;
-      T x = y[j - begin];
-      if (s.accumulate) x = x + *at;
-      if (bias) x = x + bias[column ? 0 : j];
-      *at = x;
-    }
-    if (column) {
-      activate_rows(c + begin * s.c_row, end - begin, s.c_row, 1, s.activation);
-      finish(begin, end - begin, 0, 1);
-    } else {
-      activate_rows(c + row * s.c_row + begin, 1, 0, end - begin, s.activation);
-      finish(row, 1, begin, end - begin);
-    }
-  }
-
-  // m == 1 (y = a B) or n == 1 (y = A b): element (j, p) of the matrix at m[j * along + p * across].
-  void vector(bool column, Context& context) const {
-    const T* matrix = column ? a : b;
-    const T* x = column ? b : a;
-    const int64_t length = column ? s.m : s.n, x_stride = column ? s.b_row : s.a_col;
-    const int64_t along = column ? s.a_row : s.b_col, across = column ? s.a_col : s.b_row;
-    if (x_stride != 1) {
-      T* copy = static_cast<T*>(thread_scratch(0, s.k * sizeof(T)));
-      for (int64_t p = 0; p < s.k; ++p) copy[p] = x[p * x_stride];
-      x = copy;
-    }
-    const int64_t least = max64(kTaskWork / 2 / max64(s.k, 1), length / 8);
-    const int64_t grain = min64(kVectorChunk, max64(1, least / kGemvBlock) * kGemvBlock);
-    parallel_for(context, length, grain, [&](int64_t begin, int64_t end) {
-      alignas(64) T y[kVectorChunk];
-      for (int64_t j = begin; j < end; j += kVectorChunk) {
-        const int64_t stop = min64(end, j + kVectorChunk);
-        if (across == 1)
-          dots<T, 1>(matrix + j * along, along, x, 0, s.k, stop - j, y, 0);
-        else
-          axpys(matrix + j, across, x, s.k, stop - j, y);
-        finish_vector(y, j, stop, column, 0);
-      }
-    });
-  }
-  static constexpr int64_t kVectorChunk = 8 * kGemvBlock;
-
-  // A few rows of A against columns of B that are contiguous in k: packing B would cost more than the product.
-  static constexpr int64_t kFewRows = 8;
-  void few_rows(Context& context) const {
-    constexpr int64_t kChunk = 64;
-    const int64_t grain = min64(kChunk, max64(4, kTaskWork / (s.m * s.k) / 4 * 4));
-    parallel_for(context, s.n, grain, [&](int64_t begin, int64_t end) {
-      for (int64_t j = begin; j < end; j += kChunk) {
-        const int64_t stop = min64(end, j + kChunk);
-        T y[4 * kChunk];
-        for (int64_t i = 0; i < s.m; i += 4) {
-          const int64_t rows = min64(4, s.m - i);
-          const auto some = [&]<int X>() {
-            dots<T, X>(b + j * s.b_col, s.b_col, a + i * s.a_row, s.a_row, s.k, stop - j, y, kChunk);
-          };
-          if (rows == 4) some.template operator()<4>();
-          if (rows == 3) some.template operator()<3>();
-          if (rows == 2) some.template operator()<2>();
-          if (rows == 1) some.template operator()<1>();
-          for (int64_t t = 0; t < rows; ++t) finish_vector(y + t * kChunk, j, stop, false, i + t);
-        }
-      }
-    });
-  }
-
   bool by_columns() const {
     if (s.m <= 10 * kTileRows && 2 * panels >= tiles.count) return true;
     const bool small_b = s.m >= kManyRows && s.n * depth <= kSharedElements / 2;
@@ -386,7 +335,26 @@ struct Product {
     return found;
   }
 
-  void compute(Context& context) const {
+  // Whether every path that this shape can go by gives complete blocks: one pass over k, no vectors.
+  bool can_be_taken() const { return s.batch == 1 && s.m > 1 && s.n > 1 && s.k > 0 && s.k <= kDepth && !in_few_rows(); }
+  bool in_few_rows() const { return !packed_b && ThinProduct<T, Finish>::in_few_rows(s); }
+
+  void tiles_of(Context& context) const {
+    if (by_columns())
+      columns_private(context);
+    else
+      rows_private(context);
+  }
+
+  void compute(Context& context) const
+    requires(kTakes)
+  {
+    if (!leave_out_zeros(context)) tiles_of(context);
+  }
+
+  void compute(Context& context) const
+    requires(!kTakes)
+  {
     if (s.k == 0) {
       for (int64_t i = 0; i < s.m; ++i)
         for (int64_t j = 0; j < s.n; ++j) {
@@ -395,20 +363,16 @@ struct Product {
         }
       activate_rows(c, s.m, s.c_row, s.n, s.activation);
       finish(0, s.m, 0, s.n);
-    } else if (s.n == 1 && !packed_b) {
-      vector(true, context);
-    } else if (s.m == 1 && !packed_b) {
-      vector(false, context);
-    } else if (s.m <= kFewRows && s.a_col == 1 && s.b_row == 1 && s.b_col != 1 && !packed_b) {
-      few_rows(context);
+    } else if ((s.n == 1 || s.m == 1) && !packed_b) {
+      ThinProduct<T, Finish>{s, a, b, bias, c, finish}.vector(context);
+    } else if (in_few_rows()) {
+      ThinProduct<T, Finish>{s, a, b, bias, c, finish}.few_rows(context);
     } else if (leave_out_zeros(context)) {
       return;
     } else if (cut_along_k()) {
       parts_of_k(context);
-    } else if (by_columns()) {
-      columns_private(context);
     } else {
-      rows_private(context);
+      tiles_of(context);
     }
   }
 };

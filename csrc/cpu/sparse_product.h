@@ -9,6 +9,7 @@
 #pragma once
 #include "core/machine.h"
 #include "core/parallel.h"
+#include "cpu/gemm_finish.h"
 #include "cpu/gemm_pack.h"
 #include "cpu/simd/vec_int.h"
 
@@ -16,6 +17,7 @@ namespace dc::DC_ISA {
 
 static constexpr int64_t kSparseDepth = 64, kShallowDepth = 48;  // of a slab, by the size of L1
 static constexpr int64_t kSparsePanels = 4, kSparseRows = 256, kListedRows = 16;
+static constexpr int64_t kGivenRows = 8;
 static constexpr int64_t kSparseTasks = 8, kLeastSparseRows = 32;
 static constexpr int64_t kSparseSlack = 16;      // whole registers are stored past the end of a list
 static constexpr int64_t kMostListed = 1 << 22;  // of m k: six bytes of scratch each
@@ -240,15 +242,16 @@ struct SparseProduct {
     const int64_t height = ceil_div(s.m, blocks);
     parallel_for(context, groups * blocks, 1, [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
-        const int64_t column = t / blocks * kSparsePanels * kTileColumns;
-        const int64_t count = min64(kSparsePanels, panels - t / blocks * kSparsePanels);
+        // Rows change last: the half of C that a thread writes is the half it reads in what follows.
+        const int64_t column = t % groups * kSparsePanels * kTileColumns;
+        const int64_t count = min64(kSparsePanels, panels - t % groups * kSparsePanels);
         const int64_t n = min64(count * kTileColumns, s.n - column), wide = count * kTileColumns;
-        const int64_t row = t % blocks * height, rows = min64(height, s.m - row);
+        const int64_t row = t / groups * height, rows = min64(height, s.m - row);
         if (rows <= 0) continue;
-        T* block = static_cast<T*>(thread_scratch(1, (deep + rows) * wide * sizeof(T)));
+        T* block = static_cast<T*>(thread_scratch(1, (deep + rows + (kTaken<Finish> ? rows : 0)) * wide * sizeof(T)));
         T* sums = block + deep * wide;
         T* to = across ? c + column * s.c_row + row : c + row * s.c_row + column;
-        const bool plain = !across && !bias && s.activation == Activation::none && n == wide;
+        const bool plain = !kTaken<Finish> && !across && !bias && s.activation == Activation::none && n == wide;
         if (s.accumulate)
           for (int64_t i = 0; i < rows; ++i)
             ::memcpy(sums + i * wide, to + i * s.c_row, static_cast<size_t>(n) * sizeof(T));
@@ -256,12 +259,31 @@ struct SparseProduct {
           const int64_t p = q * deep, depth = min64(deep, s.k - p);
           SparseSums<T> io{q || s.accumulate ? sums : nullptr, wide, sums, wide};
           if (plain && q + 1 == slabs) io.to = to, io.to_row = s.c_row;
-          if (pack(column, count, p, depth, block))
-            run(lists, q * s.m + row, rows, count, block, io);
-          else
-            in_full(q * s.m + row, rows, count, depth, block, io);
+          const bool finite = pack(column, count, p, depth, block);
+          // The last slab some rows at a time: their values are given away from L1, to where was foretold.
+          const bool given = kTaken<Finish> && !across && q + 1 == slabs;
+          const int64_t some = given ? kGivenRows : rows;
+          for (int64_t i = 0; i < rows; i += some) {
+            const int64_t now = min64(some, rows - i);
+            if constexpr (kTaken<Finish>)
+              if (given) finish.foretell(finish.owner, row + i, now, column, n);
+            if (finite)
+              run(lists, q * s.m + row + i, now, count, block, io);
+            else
+              in_full(q * s.m + row + i, now, count, depth, block, io);
+            if constexpr (kTaken<Finish>)
+              if (given) finish.give(finish.owner, row + i, now, column, n, io.to, wide);
+            if (io.from) io.from += now * wide;
+            io.to += now * wide;
+          }
         }
-        if (across) {
+        if constexpr (kTaken<Finish>) {
+          if (across) {
+            T* turned = sums + rows * wide;
+            store_transposed(sums, wide, rows, n, turned, rows);
+            finish.give(finish.owner, column, n, row, rows, turned, rows);
+          }
+        } else if (across) {
           store_transposed(sums, wide, rows, n, to, s.c_row);
           activate_rows(to, n, s.c_row, rows, s.activation);
         } else {

@@ -1,6 +1,7 @@
 // GEMM family: C[m, n] (+)= sum_k A[m, k] B[k, n], with epilogue.
 #pragma once
 #include "kernel.h"
+#include "optim.h"
 
 namespace dc {
 
@@ -23,6 +24,9 @@ struct MatmulKernels {
   // bias: n values added to each row before the activation, or null.
   // packed_b: null, or what pack_b wrote for this B (batch 1); then b is not read.
   Kernel<void(const MatmulShape&, const T* a, const T* b, const T* packed_b, const T* bias, T* c, Context&)> gemm;
+  // The step of kernels/optim.h, without momentum, of a parameter whose gradient is A B, which is not stored: the bits
+  // of gemm followed by the step. False, and nothing is done, where a device or a shape has no such pass.
+  Kernel<bool(const MatmulShape&, const T* a, const T* b, const SgdStep<T>&, T* param, Context&)> gemm_sgd;
   Kernel<int64_t(int64_t k, int64_t n)> packed_b_size;  // elements
   Kernel<void(const MatmulShape&, const T* b, T* packed_b, Context&)> pack_b;
 };

@@ -3,6 +3,7 @@
 #include "ops/dispatch.h"
 #include "ops/elementwise.h"
 #include "ops/movement.h"
+#include "ops/optim.h"
 #include "ops/reduce.h"
 
 namespace dc::ops {
@@ -27,7 +28,7 @@ void set_strides(const Array& x, int64_t* row, int64_t* col) {
 
 }  // namespace
 
-Array matmul(const Array& a0, const Array& b0) {
+GemmCall gemm_call(const Array& a0, const Array& b0) {
   DC_CHECK(a0.ndim() >= 2 && b0.ndim() >= 2, ShapeError, "matmul: expected at least two axes, got ", a0.shape(),
            " and ", b0.shape());
   check_same_dtype("matmul", a0, b0);
@@ -85,11 +86,17 @@ Array matmul(const Array& a0, const Array& b0) {
     s.m *= s.batch;
     s.batch = 1;
   }
-  return dispatch_float("matmul", a.dtype(), [&]<class T>(T) {
+  return {s, a, b, shape};
+}
+
+Array matmul(const Array& a0, const Array& b0) {
+  const auto [s, a, b, shape] = gemm_call(a0, b0);
+  return dispatch_float("matmul", a.dtype(), [&, &s = s, &a = a, &b = b, &shape = shape]<class T>(T) {
     Array c(shape, a.dtype(), a.device());
     if (c.size() > 0)
       kernels<T>(a.device())
-          .matmul->gemm(s, a.data<T>(), b.data<T>(), nullptr, nullptr, c.template data<T>(), context(a.device()));
+          .matmul->gemm(s, a.template data<T>(), b.template data<T>(), nullptr, nullptr, c.template data<T>(),
+                        context(a.device()));
     return c;
   });
 }
@@ -160,7 +167,7 @@ Array linear(const Array& x0, const Array& w0, const std::optional<Array>& bias0
 }
 
 LinearGrads linear_grad(const Array& g0, const Array& y, const Array& x, const Array& w, Activation activation,
-                        bool need_x, bool need_w, bool need_bias) {
+                        bool need_x, bool need_w, bool need_bias, const StepOptions* w_step) {
   const char* op = "linear_grad";
   DC_CHECK(w.ndim() == 2 && x.ndim() >= 1 && x.shape(x.ndim() - 1) == w.shape(1), ShapeError, op,
            ": expected x (..., c) and w (k, c), got ", x.shape(), " and ", w.shape());
@@ -186,7 +193,13 @@ LinearGrads linear_grad(const Array& g0, const Array& y, const Array& x, const A
   const Array g = reshape(before(g0), {rows, w.shape(0)});
   LinearGrads r;
   if (need_x) r.x = reshape(matmul(g, w), x.shape());
-  if (need_w) r.w = matmul(transpose(g, {1, 0}), reshape(x, {rows, w.shape(1)}));
+  if (need_w) {
+    const Array across = transpose(g, {1, 0}), inputs = reshape(x, {rows, w.shape(1)});
+    if (w_step)
+      sgd_step_of_product(w, across, inputs, *w_step);
+    else
+      r.w = matmul(across, inputs);
+  }
   if (need_bias) r.bias = reduce(ReduceOp::sum, g, {0}, false, false);
   return r;
 }

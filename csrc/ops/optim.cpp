@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "ops/dispatch.h"
+#include "ops/matmul.h"
 
 namespace dc::ops {
 
@@ -93,6 +94,24 @@ void sgd_step(const Arrays& params, const Arrays& grads, const Arrays& velocity,
     step.nesterov = nesterov;
     k.sgd(l, step, c);
   });
+}
+
+void sgd_step_of_product(const Array& param, const Array& a, const Array& b, const StepOptions& o) {
+  const GemmCall call = gemm_call(a, b);
+  DC_CHECK(param.ndim() == 2 && call.shape == param.shape(), ShapeError,
+           "sgd_step_of_product: expected a parameter (m, n) and a product of its shape, got ", param.shape(), " and ",
+           call.shape);
+  check_same_dtype("sgd_step_of_product", a, param);
+  check_same_device("sgd_step_of_product", a, param);
+  if (param.size() == 0) return;
+  const Arrays params{param};
+  bool done = false;
+  with_lists("sgd_step", &params, nullptr, {}, [&]<class T>(const TensorList<T>& l, const auto&, Context& c) {
+    done = kernels<T>(param.device())
+               .matmul->gemm_sgd(call.s, call.a.template data<T>(), call.b.template data<T>(),
+                                 common<T>(SgdStep<T>{}, o), l.param[0], c);
+  });
+  if (!done) sgd_step(params, {matmul(a, b)}, {}, o, 0, false);
 }
 
 void adagrad_step(const Arrays& params, const Arrays& grads, const Arrays& squares, const StepOptions& o,

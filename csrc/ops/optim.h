@@ -16,6 +16,9 @@ struct StepOptions {
 
 void sgd_step(const Arrays& params, const Arrays& grads, const Arrays& velocity, const StepOptions& o, double momentum,
               bool nesterov);
+// The step without momentum of a parameter (m, n) whose gradient is a (m, k) b (k, n): the same bits, and on the CPU
+// the gradient is not stored where k is not long.
+void sgd_step_of_product(const Array& param, const Array& a, const Array& b, const StepOptions& o);
 void adagrad_step(const Arrays& params, const Arrays& grads, const Arrays& squares, const StepOptions& o,
                   double epsilon);
 void rmsprop_step(const Arrays& params, const Arrays& grads, const std::vector<Arrays>& states, const StepOptions& o,

@@ -45,6 +45,12 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4)
   }
 }
 
+// A gradient is stored here, and its step is a launch of its own.
+template <class T>
+bool gemm_sgd(const MatmulShape&, const T*, const T*, const SgdStep<T>&, T*, Context&) {
+  return false;
+}
+
 template <class T>
 void pack_b(const MatmulShape& s, const T* b, T* packed_b, Context& context) {
   run("pack_linear", context, pack_rows<T>, dim3(blocks_for(s.k * s.n, kThreads)), dim3(kThreads), 0, b, packed_b, s.k,
@@ -84,7 +90,7 @@ void product(const char* op, Precision, const MatmulShape& s, const double* a, c
   simt<true>(op, context, o.a, o.b, o.out, s.m, s.n, s.k, s.batch);
 }
 
-const MatmulKernels<float> matmul_f32 = {gemm<float>, packed_b_size, pack_b<float>};
-const MatmulKernels<double> matmul_f64 = {gemm<double>, packed_b_size, pack_b<double>};
+const MatmulKernels<float> matmul_f32 = {gemm<float>, gemm_sgd<float>, packed_b_size, pack_b<float>};
+const MatmulKernels<double> matmul_f64 = {gemm<double>, gemm_sgd<double>, packed_b_size, pack_b<double>};
 
 }  // namespace dc::cuda

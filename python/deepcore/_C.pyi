@@ -29,6 +29,8 @@ class Array:
     @property
     def size(self) -> int: ...
     @property
+    def storage(self) -> int: ...
+    @property
     def strides(self) -> tuple[int, ...]: ...
     @property
     def version(self) -> int: ...
@@ -229,7 +231,15 @@ def linear(
     x: Array, w: Array, bias: Array | None = None, activation: int = 0, packed: Array | None = None
 ) -> Array: ...
 def linear_grad(
-    g: Array, y: Array, x: Array, w: Array, activation: int, need_x: bool, need_w: bool, need_bias: bool
+    g: Array,
+    y: Array,
+    x: Array,
+    w: Array,
+    activation: int,
+    need_x: bool,
+    need_w: bool,
+    need_bias: bool,
+    w_step: StepOptions | None = None,
 ) -> tuple[Array | None, Array | None, Array | None]: ...
 def lion_step(
     params: Sequence[Array],

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ContextDecorator
 from heapq import heappop, heappush
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Any
 
 from deepcore import _C
@@ -114,8 +115,8 @@ class Node:
 class Primitive:
     """An operation with a place on the tape. Call it with tensors (or None) by position, options by keyword."""
 
-    __slots__ = ("before", "differentiable", "direct", "function", "fused_grad", "multiple", "name", "names",
-                 "reference", "rules", "saved_args", "saves_output")  # fmt: skip
+    __slots__ = ("always_has_rules", "before", "differentiable", "direct", "function", "fused_grad", "multiple",
+                 "name", "names", "reference", "rules", "saved_args", "saves_output", "steps")  # fmt: skip
 
     def __init__(self, function: Callable[..., Any], name: str) -> None:
         self.function = function
@@ -124,8 +125,10 @@ class Primitive:
         code = function.__code__
         self.names = list(code.co_varnames[: code.co_argcount])
         self.rules: tuple[Rule | None, ...] | None = None
+        self.always_has_rules = False
         self.before: Rule | None = None
         self.direct: Callable[..., Sequence[_C.Array | None]] | None = None
+        self.steps: int | None = None
         self.saved_args: frozenset[int] | None = frozenset()
         self.saves_output = False
         self.multiple = False
@@ -167,8 +170,10 @@ class Primitive:
             tensors.append(t)
         return tuple(tensors) if self.multiple else tensors[0]
 
-    def cotangents(self, node: Node, g: Any, needed: Sequence[bool], create_graph: bool) -> Sequence[Tensor | None]:
-        """Cotangents of the arguments of one recorded call; None where not needed."""
+    def cotangents(
+        self, node: Node, g: Any, needed: Sequence[bool], create_graph: bool, step: _C.StepOptions | None = None
+    ) -> Sequence[Tensor | None]:
+        """Cotangents of the arguments of one recorded call; None where not needed, or where `step` was taken."""
         if self.fused_grad is not None:
             args = node.saved_args_checked()
             if not create_graph:
@@ -182,7 +187,8 @@ class Primitive:
             raise GradientError(f"{self.name}: this operation {why}")
         if self.direct is not None and not create_graph:
             saved = [a.array if isinstance(a, Tensor) else None for a in node.saved_args_checked()]
-            found = self.direct(g.array, node.outputs[0], needed, *saved, **node.params)
+            params = node.params if step is None else {**node.params, "step": step}
+            found = self.direct(g.array, node.outputs[0], needed, *saved, **params)
             return [None if r is None else Tensor(r) for r in found]
         args, y = node.saved_args_checked(), node.output_tensors()
         if self.before is not None:
@@ -219,12 +225,14 @@ def primitive(function: Callable[..., Any]) -> Primitive:
 
 def defvjp(
     op: Primitive, *rules: Rule | None, saves: str = "", before: Rule | None = None,
-    direct: Callable[..., Sequence[_C.Array | None]] | None = None,
+    direct: Callable[..., Sequence[_C.Array | None]] | None = None, steps: str | None = None,
 ) -> None:  # fmt: skip
     """Give `op` one rule per argument. `saves` names the arguments the rules read ('y': the output, or so named).
 
     `direct(g, y, needed, *arrays, **params)`, on kernel arrays (None for what is not saved), gives all cotangents in
     one call wherever the backward pass itself is not recorded: the same sums as the rules, without their overhead.
+    `steps` names an argument whose cotangent `direct` can turn into an optimizer's step of it (keyword `step`), as the
+    last thing it does with its values; None then stands for the cotangent.
     `before(g, y, **params)` is work all rules share, done once: what it returns is the g they see.
     """
     names = saves.split()
@@ -232,8 +240,10 @@ def defvjp(
     if unknown:
         raise ValueError(f"{op.name}: saves names unknown arguments {unknown}")
     op.rules = rules
+    op.always_has_rules = len(rules) == len(op.names) and None not in rules
     op.before = before
     op.direct = direct
+    op.steps = None if steps is None else op.names.index(steps)
     op.saved_args = frozenset(op.names.index(n) for n in names if n in op.names)
     op.saves_output = "y" in names and "y" not in op.names
 
@@ -252,6 +262,7 @@ def fused(
     op = Primitive(function, function.__name__.lstrip("_"))
     op.fused_grad = grad_kernel
     op.reference = reference
+    op.always_has_rules = True
     op.saved_args = None
     return op
 
@@ -364,13 +375,17 @@ def _youngest_first(heap: list[tuple[int, Node]]) -> Iterator[Node]:
         yield heappop(heap)[1]
 
 
-def _run(
+def sweep(
     outputs: Sequence[Tensor],
     gradients: Sequence[Tensor | None],
     inputs: Sequence[Tensor] | None,
     create_graph: bool,
+    steps: Mapping[Node, Callable[[], _C.StepOptions]] = MappingProxyType({}),
 ) -> tuple[dict[int, Tensor], dict[int, Tensor], dict[tuple[int, int], Tensor]]:
-    """One backward sweep: the leaves met, gradients by id of leaf, cotangents by (id of node, slot) of inputs."""
+    """One backward sweep: the leaves met, gradients by id of leaf, cotangents by (id of node, slot) of inputs.
+
+    `steps`: what to do to an argument of some nodes instead of finding its gradient.
+    """
     wanted = inputs or ()
     stop = {(id(t.node), t.slot) for t in wanted if t.node is not None}
     leaf_ids = {id(t) for t in wanted if t.node is None}
@@ -421,7 +436,8 @@ def _run(
                     for e in node.edges
                 ]  # fmt: skip
             g: Any = tuple(slots.get(i) for i in range(len(node.outputs))) if node.op.multiple else slots[0]
-            for e, c in zip(node.edges, node.op.cotangents(node, g, needed, create_graph), strict=True):
+            step = steps[node]() if node in steps else None
+            for e, c in zip(node.edges, node.op.cotangents(node, g, needed, create_graph, step), strict=True):
                 if c is None or e is None:
                     continue
                 if isinstance(e, Tensor):
@@ -467,7 +483,7 @@ def grad(
     for t in ins:
         if not t.requires_grad:
             raise GradientError("grad: an input does not require a gradient")
-    _, leaf_grads, captured = _run(outs, gs, ins, create_graph)
+    _, leaf_grads, captured = sweep(outs, gs, ins, create_graph)
     results: list[Tensor | None] = []
     for i, t in enumerate(ins):
         found = leaf_grads.get(id(t)) if t.node is None else captured.get((id(t.node), t.slot))
@@ -479,7 +495,12 @@ def grad(
 
 def backward(output: Tensor, gradient: Tensor | None = None, *, create_graph: bool = False) -> None:
     """Add d output / d leaf (weighted by `gradient`, default 1 for a single element) to `.grad` of every leaf."""
-    leaves, grads, _ = _run([output], [gradient], None, create_graph)
+    add_to_leaves(sweep([output], [gradient], None, create_graph), create_graph)
+
+
+def add_to_leaves(found: tuple[dict[int, Tensor], dict[int, Tensor], Any], create_graph: bool) -> None:
+    """Add what a sweep found to `.grad` of its leaves."""
+    leaves, grads, _ = found
     with _recording(create_graph):
         for key, leaf in leaves.items():
             leaf.grad = _add(leaf.grad, grads[key])

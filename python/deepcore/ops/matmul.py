@@ -79,14 +79,15 @@ def _linear_rule_bias(g: Tensor, y: Tensor, x: Tensor, w: Tensor, bias: Tensor, 
 
 
 def _linear_grad(
-    g: _C.Array, y: _C.Array, needed: Sequence[bool], x: _C.Array, w: _C.Array, bias: None, *, activation: str | None
-) -> Sequence[_C.Array | None]:
-    return _C.linear_grad(g, y, x, w, ACTIVATIONS[activation], needed[0], needed[1], needed[2])
+    g: _C.Array, y: _C.Array, needed: Sequence[bool], x: _C.Array, w: _C.Array, bias: None, *, activation: str | None,
+    step: _C.StepOptions | None = None,
+) -> Sequence[_C.Array | None]:  # fmt: skip
+    return _C.linear_grad(g, y, x, w, ACTIVATIONS[activation], needed[0], needed[1], needed[2], step)
 
 
 defvjp(
     _linear, _linear_rule_x, _linear_rule_w, _linear_rule_bias, saves="x w y", before=before_activation,
-    direct=_linear_grad,
+    direct=_linear_grad, steps="w",
 )  # fmt: skip
 
 

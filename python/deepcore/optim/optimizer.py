@@ -12,6 +12,8 @@ import numpy.typing as npt
 from deepcore import _C
 from deepcore.errors import ArgumentError, CheckpointError, NumericalError
 from deepcore.nn.module import Parameter
+from deepcore.stepping import backward_with_steps
+from deepcore.tensor import Tensor
 
 Groups = Iterable[Parameter] | Sequence[Mapping[str, Any]]
 
@@ -109,16 +111,53 @@ class Optimizer:
             if not members:
                 continue
             lr = g["lr"] * self.lr_factor
-            decay = g["weight_decay"]
-            options = _C.StepOptions(
-                lr, scale, 0.0 if self.decoupled else decay, 1.0 - lr * decay if self.decoupled else 1.0
-            )
             self._update([p.array for p in members], [by_id[id(p)] for p in members],
-                         [self._slots_of(p) for p in members], lr, options)  # fmt: skip
-            for p in members:
-                if p.max_norm is not None:
-                    units = p.shape[0]
-                    _C.max_norm(p.array, 1, units, p.size // max(units, 1), p.max_norm)
+                         [self._slots_of(p) for p in members], lr, self._options(g, scale))  # fmt: skip
+            self._limit(members)
+
+    def backward(self, loss: Tensor, gradient: Tensor | None = None) -> None:
+        """Gradients of `loss` and the step they make; no gradient is left behind.
+
+        The same bits as `loss.backward()`, `step()`, `zero_grad()`. With SGD without momentum, the weight of a dense
+        layer on the CPU takes its step while the product that is its gradient is in cache, and this gradient never goes
+        to memory; but not with clipping, log_norm, a hook on it, several uses of the weight, or an earlier gradient to
+        add to.
+
+        Args:
+            loss: what to differentiate.
+            gradient: its cotangent; 1 by default, for a loss of one element.
+
+        Raises:
+            GradientError: as `loss.backward()`, before any parameter has changed.
+            NumericalError: as `step`.
+        """
+        free = self._free_to_step()
+        changed: list[Parameter] = []
+
+        def options_of(p: Parameter) -> _C.StepOptions:
+            changed.append(p)
+            return free[p]
+
+        backward_with_steps(loss, gradient, free, options_of)
+        self._limit(changed)
+        self.step()
+        self.zero_grad()
+
+    def _free_to_step(self) -> dict[Parameter, _C.StepOptions]:
+        """The weights that need no more for their step than their gradient, with its options."""
+        return {}
+
+    def _options(self, group: Mapping[str, Any], scale: float) -> _C.StepOptions:
+        lr, decay = group["lr"] * self.lr_factor, group["weight_decay"]
+        l2, keep = (0.0, 1.0 - lr * decay) if self.decoupled else (decay, 1.0)
+        return _C.StepOptions(lr, scale, l2, keep)
+
+    @staticmethod
+    def _limit(params: Iterable[Parameter]) -> None:
+        for p in params:
+            if p.max_norm is not None:
+                units = p.shape[0]
+                _C.max_norm(p.array, 1, units, p.size // max(units, 1), p.max_norm)
 
     def _clip(self, by_id: dict[int, _C.Array]) -> float:
         """Clip gradients; returns the factor of the global norm that the kernels apply themselves."""

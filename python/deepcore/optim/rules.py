@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from deepcore import _C
 from deepcore.errors import ArgumentError
+from deepcore.nn.module import Parameter
 from deepcore.optim.optimizer import Groups, Optimizer
 
 States = list[dict[str, _C.Array]]
@@ -37,6 +38,18 @@ class SGD(Optimizer):
             raise ArgumentError("SGD: nesterov needs momentum > 0")
         self.momentum, self.nesterov = momentum, nesterov
         self.slots = ("velocity",) if momentum else ()
+
+    def _free_to_step(self) -> dict[Parameter, _C.StepOptions]:
+        limits = (self.clip_norm, self.clip_each_norm, self.clip_value)
+        free: dict[Parameter, _C.StepOptions] = {}
+        if self.momentum or self.log_norm or any(limit is not None for limit in limits):
+            return free
+        for g in self.groups:
+            options = self._options(g, 1.0)
+            for p in g["params"]:
+                if p.ndim == 2 and p.requires_grad and p.grad is None and p.hooks is None and p.device == "cpu":
+                    free[p] = options
+        return free
 
     def _update(
         self, params: list[_C.Array], grads: list[_C.Array], states: States, lr: float, options: _C.StepOptions

@@ -193,6 +193,11 @@ class Trainer:
         value = float(loss.item())
         if self.nan_guard and not math.isfinite(value):
             raise NumericalError(blame_not_finite(self.model, self.task, batch, value, self.optimizer.steps))
+        if self.accumulate == 1 and self.nan_guard != "gradients":
+            self._set_rate()
+            self.optimizer.backward(loss)
+            self._average()
+            return value, metrics
         backward(loss)
         self._pending += 1
         if self._pending == self.accumulate or last:
@@ -201,17 +206,23 @@ class Trainer:
                 inplace.scale(grads, 1.0 / self._pending)
             if self.nan_guard == "gradients":
                 self._check_gradients()
-            if self.schedule is not None:
-                self.optimizer.lr_factor = self.schedule(self.optimizer.steps)
+            self._set_rate()
             self.optimizer.step()
             self.optimizer.zero_grad()
             self._pending = 0
-            if self._ema_decay is not None:
-                # Early on the average of the few weights so far: decay grows to its final value.
-                t = self.optimizer.steps
-                decay = min(self._ema_decay, (1 + t) / (10 + t))
-                inplace.moving_average(self.model.parameters(), self._ema, decay)
+            self._average()
         return value, metrics
+
+    def _set_rate(self) -> None:
+        if self.schedule is not None:
+            self.optimizer.lr_factor = self.schedule(self.optimizer.steps)
+
+    def _average(self) -> None:
+        if self._ema_decay is not None:
+            # Early on the average of the few weights so far: decay grows to its final value.
+            t = self.optimizer.steps
+            decay = min(self._ema_decay, (1 + t) / (10 + t))
+            inplace.moving_average(self.model.parameters(), self._ema, decay)
 
     def _check_gradients(self) -> None:
         named = [(n, p) for n, p in self.model.named_parameters() if p.grad is not None]

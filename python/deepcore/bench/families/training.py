@@ -172,13 +172,11 @@ def ours_step(kind: str) -> Any:
         data, target = dc.tensor(x), dc.tensor(labels)
 
         def step() -> Any:
-            optimizer.zero_grad()
             if kind == "autoencoder":
                 loss = ops.bce_with_logits(net(data), target) * 784.0
             else:
                 loss = ops.softmax_cross_entropy(net(data), target)
-            loss.backward()
-            optimizer.step()
+            optimizer.backward(loss)
             return loss
 
         return Built(step, lambda loss: (loss.numpy(),))
