@@ -19,18 +19,36 @@ void activate_rows(T* c, int64_t rows, int64_t c_row, int64_t n, Activation acti
     });
 }
 
+enum class Reads { rows, columns, copied_columns };
+
+// A step of k of A, MR values from a on, to `copy`. whole: the steps that follow lie over what a vector writes too
+// much.
+template <class T, int MR>
+static DC_INLINE void copy_step(const T* a, T* copy, bool whole) {
+  if constexpr (MR <= Vec<T>::W) {
+    const Vec<T> x = Vec<T>::load_n(a, MR);
+    if (whole)
+      x.store(copy);
+    else
+      x.store_n(copy, MR);
+  } else {
+    for (int i = 0; i < MR; ++i) copy[i] = a[i];
+  }
+}
+
 // acc += A B over one run.
-template <class T, int MR, int NV, bool kRows>
+template <class T, int MR, int NV, Reads kReads>
 static DC_INLINE void tile_run(Vec<T> (&acc)[MR][NV], const T* a, int64_t a_stride, const T*& b, int64_t b_stride,
-                               int64_t length, const T* fetched, int64_t fetch_step) {
+                               int64_t length, const T* fetched, int64_t fetch_step, T* copy) {
   constexpr int W = Vec<T>::W;
+  constexpr int64_t kAhead = 8;  // columns lie pages apart, where the machine does not look ahead by itself
   const auto fetch = [&](int64_t p) {
     if (p % kFetchEvery) return;
     __builtin_prefetch(fetched, 0, 2);
     __builtin_prefetch(fetched + 64 / sizeof(T), 0, 2);
     fetched += fetch_step;
   };
-  if constexpr (kRows) {
+  if constexpr (kReads == Reads::rows) {
     // Row i = odd * 2^e lies at a + (odd * stride) * 2^e: x86 addressing scales for free, so seven
     // offsets reach 14 rows. Hidden from the optimiser, which would make a pointer of every row.
     constexpr int kOdd = (MR + 1) / 2 > 1 ? MR / 2 : 1;
@@ -62,6 +80,12 @@ static DC_INLINE void tile_run(Vec<T> (&acc)[MR][NV], const T* a, int64_t a_stri
 #pragma GCC unroll 1
     for (int64_t p = 0; p < length; ++p) {
       fetch(p);
+      if constexpr (kReads == Reads::copied_columns) {
+        __builtin_prefetch(a + kAhead * a_stride);
+        __builtin_prefetch(a + kAhead * a_stride + MR - 1);
+        copy_step<T, MR>(a, copy, p + W < length);
+        copy += MR;
+      }
       Vec<T> bv[NV];
 #pragma GCC unroll 4
       for (int v = 0; v < NV; ++v) bv[v] = Vec<T>::load(b + v * W);
@@ -130,7 +154,7 @@ static DC_INLINE void tile_store(Vec<T> (&acc)[MR][NV], const TileOutput<T>& o) 
   if (!relu && o.activation != Activation::none) activate_rows(o.c, MR, o.c_row, o.n, o.activation);
 }
 
-template <class T, int MR, int NV, bool kRows>
+template <class T, int MR, int NV, Reads kReads>
 static __attribute__((noinline)) void tile(const TileInput<T>& in, const TileOutput<T>& out) {
   Vec<T> acc[MR][NV];
 #pragma GCC unroll 16
@@ -147,39 +171,42 @@ static __attribute__((noinline)) void tile(const TileInput<T>& in, const TileOut
   const T* fetched = in.fetched ? in.fetched : b;  // an address that has been translated costs nothing
   for (int64_t u = 0; u < in.outer; ++u)
     for (int64_t v = 0; v < in.inner; ++v)
-      tile_run<T, MR, NV, kRows>(acc, in.a + u * in.a_outer + v * in.a_inner, in.a_stride, b, in.b_stride, in.length,
-                                 fetched, in.fetch_step);
+      tile_run<T, MR, NV, kReads>(acc, in.a + u * in.a_outer + v * in.a_inner, in.a_stride, b, in.b_stride, in.length,
+                                  fetched, in.fetch_step, in.copy);
   tile_store<T, MR, NV>(acc, out);
 }
 
 template <class T>
 using TileFunction = void (*)(const TileInput<T>&, const TileOutput<T>&);
 
-template <class T, int NV, bool kRows>
+template <class T, int NV, Reads kReads>
 struct TileTable {
   TileFunction<T> function[kTileRows + 1] = {};
   template <int MR>
   constexpr void fill() {
-    function[MR] = tile<T, MR, NV, kRows>;
+    function[MR] = tile<T, MR, NV, kReads>;
     if constexpr (MR > 1) fill<MR - 1>();
   }
   constexpr TileTable() { fill<kTileRows>(); }
 };
 
-template <class T, bool kRows>
+template <class T, Reads kReads>
 static DC_INLINE void run_tile(int64_t rows, const TileInput<T>& in, const TileOutput<T>& out) {
-  static constexpr TileTable<T, 1, kRows> narrow{};
-  static constexpr TileTable<T, kTileVectors, kRows> wide{};
+  static constexpr TileTable<T, 1, kReads> narrow{};
+  static constexpr TileTable<T, kTileVectors, kReads> wide{};
   (out.n <= Vec<T>::W ? narrow.function : wide.function)[rows](in, out);
 }
 
 template <class T>
 void run_tile_rows(int64_t rows, const TileInput<T>& in, const TileOutput<T>& out) {
-  run_tile<T, true>(rows, in, out);
+  run_tile<T, Reads::rows>(rows, in, out);
 }
 template <class T>
 void run_tile_columns(int64_t rows, const TileInput<T>& in, const TileOutput<T>& out) {
-  run_tile<T, false>(rows, in, out);
+  if (in.copy)
+    run_tile<T, Reads::copied_columns>(rows, in, out);
+  else
+    run_tile<T, Reads::columns>(rows, in, out);
 }
 
 template void activate_rows(float*, int64_t, int64_t, int64_t, Activation);

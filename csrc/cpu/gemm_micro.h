@@ -35,6 +35,7 @@ struct TileInput {
   // Brought into L2 while a run goes on: 128 bytes at fetched + t * fetch_step for every step t * kFetchEvery of it.
   const T* fetched = nullptr;
   int64_t fetch_step = 0;
+  T* copy = nullptr;  // columns: A as it is read goes there, too, step by step, `rows` apart
 };
 
 template <class T>

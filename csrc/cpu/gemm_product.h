@@ -31,7 +31,7 @@ static inline uint64_t next_slab_id() {
 
 // The calling thread's copy of a slab, made by pack(memory) where it is the thread's first task of this slab.
 template <class T, class Pack>
-static inline const T* own_copy(uint64_t slab_id, size_t bytes, const Pack& pack) {
+static inline T* own_copy(uint64_t slab_id, size_t bytes, const Pack& pack) {
   T* copy = static_cast<T*>(thread_scratch(0, bytes));
   if (copied_slab != slab_id) pack(copy);
   copied_slab = slab_id;
@@ -82,6 +82,10 @@ struct Product {
     return (stride * static_cast<int64_t>(sizeof(T)) + kNear - 1) % kApart < 2 * kNear - 1;
   }
 
+  // Columns of A may be copied by the first panel that reads them, whose sums hide the time; columns a multiple of
+  // 4 KiB apart drive each other out of L1 and L2 before the next tile reads the rest of their lines.
+  bool fills_while_reading() const { return s.a_col != 1 && s.a_col * sizeof(T) % 4096 != 0; }
+
   // Lets row tile i bring its share of panel j of B, as it lies in memory, into L2, where enough tiles share it and its
   // lines do not drive each other out.
   void fetch_panel(TileInput<T>& in, int64_t i, int64_t j, int64_t p0) const {
@@ -102,10 +106,10 @@ struct Product {
 
   // Runs tiles [i0, i1) x panels [j0, j1) over k in [p0, p0 + depth). packed_a, packed_panels: null or the
   // packed operands, whose first element belongs to (row tile a_first, p0) and (panel b_first, p0). ahead: how many
-  // panels farther to look, or 0.
-  void run(int64_t i0, int64_t i1, int64_t j0, int64_t j1, int64_t p0, const T* packed_a, int64_t a_first,
+  // panels farther to look, or 0. fill: packed_a is not filled yet and is to be, by the first panel.
+  void run(int64_t i0, int64_t i1, int64_t j0, int64_t j1, int64_t p0, T* packed_a, int64_t a_first,
            int64_t a_panel_depth, const T* panel, int64_t b_first, int64_t panel_depth, bool rows_outer, T* tail,
-           int64_t ahead = 0) const {
+           int64_t ahead = 0, bool fill = false) const {
     const int64_t k = min64(depth, s.k - p0);
     const int64_t outer0 = rows_outer ? i0 : j0, outer1 = rows_outer ? i1 : j1;
     const int64_t inner0 = rows_outer ? j0 : i0, inner1 = rows_outer ? j1 : i1;
@@ -140,8 +144,9 @@ struct Product {
           out.c = values;
           out.c_row = kTileColumns;
         }
-        if (packed_a) {
-          in.a = packed_a + (row - tiles.begin(a_first)) * a_panel_depth;
+        T* own_a = packed_a ? packed_a + (row - tiles.begin(a_first)) * a_panel_depth : nullptr;
+        if (own_a && !(fill && j == j0)) {
+          in.a = own_a;
           in.a_stride = rows;
           run_tile_columns(rows, in, out);
         } else if (s.a_col == 1) {
@@ -151,6 +156,7 @@ struct Product {
         } else {
           in.a = a + row + p0 * s.a_col;
           in.a_stride = s.a_col;
+          in.copy = own_a;
           run_tile_columns(rows, in, out);
         }
         if constexpr (kTakes)
@@ -206,7 +212,13 @@ struct Product {
                      [&](int64_t i0, int64_t i1) { pack_slab(i0, i1, shared); });
       const uint64_t slab_id = copies ? next_slab_id() : 0;
       parallel_for(context, panels, group, [&](int64_t j0, int64_t j1) {
-        const T* packed = copies ? own_copy<T>(slab_id, bytes, [&](T* to) { pack_slab(0, tiles.count, to); }) : shared;
+        bool fill = false;
+        T* packed = shared;
+        if (copies)
+          packed = own_copy<T>(slab_id, bytes, [&](T* to) {
+            fill = fills_while_reading();
+            if (!fill) pack_slab(0, tiles.count, to);
+          });
         T* own = nullptr;
         if (!packed_b)
           own = static_cast<T*>(thread_scratch(1, (pack_private ? j1 - j0 : 1) * kTileColumns * depth * sizeof(T)));
@@ -220,7 +232,7 @@ struct Product {
             pack_b_panels(panels - 1, panels, p0, k, own);
           }
           run(0, tiles.count, j0, j1, p0, packed ? packed + (p0 - q0) * s.m : nullptr, 0, k, panel, packed_b ? 0 : j0,
-              packed_b ? s.k : k, true, own, j1 - j0);
+              packed_b ? s.k : k, true, own, j1 - j0, fill);
         }
       });
     }
