@@ -129,3 +129,16 @@ def test_random_numbers_take_a_device() -> None:
     np.testing.assert_array_equal(
         dc.random.uniform(5, seed=3, device="cpu").numpy(), dc.random.uniform(5, seed=3).numpy()
     )
+
+
+def test_a_back_end_of_other_sources_is_refused() -> None:
+    """Numbers of operations would mean others there: nothing of it is called."""
+    code = (
+        "import sys, types, deepcore as dc\n"
+        "module = types.ModuleType('deepcore._cuda_emulated'); module.contract = '0123456789abcdef'\n"
+        "sys.modules[module.__name__] = module\n"
+        "print(dc.cuda.is_available(), dc.cuda.reason())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                          env={**os.environ, "DEEPCORE_CUDA_EMULATE": "1"})  # fmt: skip
+    assert done.stdout.startswith("False the CUDA back end deepcore._cuda_emulated and deepcore._C were built from ")

@@ -10,7 +10,7 @@ import pytest
 import deepcore as dc
 from deepcore import autograd, ops
 from deepcore.errors import GradientError
-from deepcore.testing import all_cases, check_gradients
+from deepcore.testing import all_cases, check_gradients, check_gradients_in_float32
 from deepcore.testing.case import Case
 
 CASES = [c for c in all_cases() if c.differentiable() and all(a.size for a in c.inputs())]
@@ -19,6 +19,11 @@ CASES = [c for c in all_cases() if c.differentiable() and all(a.size for a in c.
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 def test_gradient(case: Case) -> None:
     check_gradients(case.function, case.inputs(), case.differentiable(), order=case.order)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+def test_gradient_in_float32(case: Case, isa: str) -> None:
+    check_gradients_in_float32(case)
 
 
 def test_every_primitive_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:

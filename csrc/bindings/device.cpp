@@ -107,7 +107,12 @@ std::string load_accelerator() {
   const bool emulated = emulate && std::string(emulate) == "1";
   const char* name = emulated ? "deepcore._cuda_emulated" : "deepcore._cuda";
   try {
-    py::capsule made = py::module_::import(name).attr("accelerator")();
+    const py::module_ module = py::module_::import(name);
+    // Numbers of operations and layouts of tables mean something else to a module of other sources.
+    if (py::cast<std::string>(module.attr("contract")) != DC_CONTRACT)
+      return failure = message("the CUDA back end ", name, " and deepcore._C were built from different sources; ",
+                               "build both anew, or use device='cpu'");
+    py::capsule made = module.attr("accelerator")();
     auto* const loaded = made.get_pointer<Accelerator>();
     loaded->empty_pool = [](Device device) { pool(device).empty_cache(); };
     install(loaded);

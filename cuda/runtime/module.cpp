@@ -37,6 +37,7 @@ std::string name_of(dc::cuda::Precision precision) { return dc::cuda::kPrecision
 }  // namespace
 
 PYBIND11_MODULE(DC_CUDA_MODULE, m) {
+  m.attr("contract") = DC_CONTRACT;
   m.def("accelerator", [] { return py::capsule(static_cast<dc::Accelerator*>(&dc::cuda_accelerator())); });
   // Both names are checked before either is set.
   m.def(

@@ -10,7 +10,7 @@ import pytest
 
 import deepcore as dc
 from deepcore import Tensor, ops
-from deepcore.testing import all_cases, check_gradients, check_values
+from deepcore.testing import all_cases, check_gradients, check_gradients_in_float32, check_values
 from deepcore.testing.case import Case, outputs
 
 CASES = all_cases()
@@ -67,6 +67,11 @@ def test_layouts(case: Case) -> None:
 @pytest.mark.parametrize("case", DIFFERENTIABLE, ids=lambda c: c.name)
 def test_gradient(case: Case) -> None:
     check_gradients(on_device(case.function), case.inputs(), case.differentiable(), order=case.order)
+
+
+@pytest.mark.parametrize("case", DIFFERENTIABLE, ids=lambda c: c.name)
+def test_gradient_in_float32(case: Case) -> None:
+    check_gradients_in_float32(case, on_device(case.function))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from deepcore.autograd import grad
 from deepcore.tensor import Tensor, as_tensor
 from deepcore.testing.tolerance import assert_close
 
@@ -73,6 +74,31 @@ def check_values(case: Case, arrays: Arrays, actual: Arrays, dtype: str) -> None
         magnitude = case.magnitude(*wide) if case.magnitude else None
         assert_close(a, e, dtype=dtype if e.dtype.kind == "f" else str(e.dtype), factor=case.factor,
                      magnitude=magnitude)  # fmt: skip
+
+
+def check_gradients_in_float32(case: Case, function: Callable[..., Any] | None = None) -> None:
+    """AssertionError unless first derivatives in float32 agree with those in float64, which plain kernels compute.
+
+    function: stands for the case's own in float32, as one that computes on a device. Errors are taken relative to the
+    largest gradient of an input.
+    """
+    arrays = case.inputs("float32")
+    found: list[list[np.ndarray[Any, Any]]] = []
+    for dtype in ("float64", "float32"):
+        call = case.function if function is None or dtype == "float64" else function
+        inputs = [as_tensor(a.astype(dtype) if a.dtype.kind == "f" else a) for a in arrays]
+        wanted = [inputs[i] for i in case.differentiable()]
+        for x in wanted:
+            x.requires_grad_()
+        result = call(*inputs)
+        results = [r for r in (result if isinstance(result, (tuple, list)) else (result,)) if r.requires_grad]
+        rng = np.random.default_rng(hash_name(case.name))
+        seeds = [as_tensor(rng.standard_normal(r.shape).astype(dtype)) for r in results]
+        found.append([np.array(g.numpy()) for g in grad(results, wanted, seeds)])
+    factor = max(case.factor, 64.0)
+    for expected, actual in zip(*found, strict=True):
+        largest = max(1.0, float(np.abs(expected).max(initial=0.0)))
+        assert_close(actual, expected, dtype="float32", factor=factor, magnitude=np.full(expected.shape, largest))
 
 
 def hash_name(name: str) -> int:

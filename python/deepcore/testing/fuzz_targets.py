@@ -38,6 +38,7 @@ class Target:
     function: Callable[..., Any]
     kinds: dict[str, str]
     optional: set[str] = field(default_factory=set)
+    defaults: set[str] = field(default_factory=set)  # of a binding: parameters that a good call may leave out
     positional: bool = False  # names of parameters are not those of the function
     rest: str | None = None  # the parameter that takes all further arguments (*shape)
     seen: list[Arguments] = field(default_factory=list)
@@ -81,7 +82,7 @@ def _signature_target(name: str, function: Callable[..., Any], **kinds: str) -> 
     return Target(name, function, found, optional, rest=rest)
 
 
-_PARAMETER = re.compile(r"(\w+): (.+?)(?: = [^,]+)?(?=, \w+: |$)")
+_PARAMETER = re.compile(r"(\w+): (.+?)(?P<default> = [^,]+)?(?=, \w+: |$)")
 
 
 def _binding_target(name: str, function: Callable[..., Any]) -> Target:
@@ -91,7 +92,8 @@ def _binding_target(name: str, function: Callable[..., Any]) -> Target:
     kinds = {n: "device" if k == "str" else k for n, k in kinds.items()}
     if name == "from_dlpack":
         kinds = {n: "object" for n in kinds}
-    return Target("_C." + name, function, kinds, positional=True)
+    defaults = {match[1] for match in _PARAMETER.finditer(inside) if match["default"]}
+    return Target("_C." + name, function, kinds, positional=True, defaults=defaults)
 
 
 def _broadcast(*names: str) -> Callable[[Arguments], tuple[int, ...]]:
@@ -104,9 +106,8 @@ def _reduced(arguments: Arguments) -> tuple[int, ...]:
     return np.shape(np.any(empty, axis=axis if axis is None or isinstance(axis, int) else tuple(axis), keepdims=keep))
 
 
-_UNARY = ("absolute", "ceil", "clamp", "cos", "elu", "erf", "exp", "expm1", "floor", "gelu", "hard_sigmoid",
-          "isfinite", "leaky_relu", "log", "log1p", "log_softmax", "negative", "reciprocal", "relu", "round", "rsqrt",
-          "sigmoid", "sign", "silu", "sin", "softmax", "softplus", "softsign", "sqrt", "square", "step", "tanh",
+# Results of the shape of x, besides the elementwise functions that are made from one pattern (exp, log, ...).
+_UNARY = ("absolute", "clamp", "elu", "hard_sigmoid", "isfinite", "leaky_relu", "log_softmax", "negative", "softmax",
           "astype", "contiguous", "cumsum", "flip", "layer_norm", "instance_norm", "group_norm", "batch_norm",
           "dropout")  # fmt: skip
 _BINARY = ("add", "divide", "equal", "greater", "greater_equal", "less", "less_equal", "maximum", "minimum",
@@ -114,12 +115,18 @@ _BINARY = ("add", "divide", "equal", "greater", "greater_equal", "less", "less_e
 _REDUCTIONS = ("sum", "mean", "var", "max", "min", "prod", "norm", "logsumexp")
 
 
+def _pattern(name: str) -> bool:
+    """Whether an operation is one of those that share the code of `exp`."""
+    shared: bool = getattr(ops, name).__code__ is ops.exp.__code__
+    return shared
+
+
 def targets() -> list[Target]:
     """Every public operation, constructor, random source and array function, with good arguments from the cases."""
     found = []
     for name in ops.__all__:
         target = _signature_target("ops." + name, getattr(ops, name), **({"key": "index"} if name == "getitem" else {}))
-        if name in _UNARY:
+        if name in _UNARY or _pattern(name):
             target.shape_rule = _broadcast("x")
         elif name in _BINARY:
             target.shape_rule = _broadcast("a", "b")
@@ -165,10 +172,11 @@ def _recorded_bindings(by_name: dict[str, Target], limit: int) -> Iterator[None]
 
     def wrap(target: Target, original: Callable[..., Any]) -> Callable[..., Any]:
         names = list(target.kinds)
+        needed = len(names) - len(target.defaults)
 
         def call(*args: Any) -> Any:
-            if len(target.seen) < limit and len(args) == len(names) and all(map(_small, args)):
-                target.seen.append(dict(zip(names, args, strict=True)))
+            if len(target.seen) < limit and needed <= len(args) <= len(names) and all(map(_small, args)):
+                target.seen.append(dict(zip(names, args)))
             return original(*args)
 
         return call
@@ -186,17 +194,15 @@ def _recorded_bindings(by_name: dict[str, Target], limit: int) -> Iterator[None]
 
 def _observe(by_name: dict[str, Target], limit: int = 12) -> None:
     """Run the cases and their gradients, and note the arguments of every function on the way."""
-    by_code: dict[Any, Target] = {}
-    for name in ops.__all__:
-        code = getattr(ops, name).__code__
-        # One code object made several functions (exp, log, ...): these are drawn by type.
-        by_code[code] = by_name["ops." + name] if code not in by_code else by_code[code]
-    shared = {c for c in by_code if sum(getattr(ops, n).__code__ is c for n in ops.__all__) > 1}
+    by_code = {getattr(ops, name).__code__: by_name["ops." + name] for name in ops.__all__}
 
     def watch(frame: Any, event: str, argument: Any) -> None:
-        if event != "call" or frame.f_code in shared or frame.f_code not in by_code:
+        if event != "call" or frame.f_code not in by_code:
             return
         target, values = by_code[frame.f_code], frame.f_locals
+        made_from = values.get("op", values.get("name"))  # one code object made exp, log, ..., one less, greater, ...
+        if made_from is not None and target.function.__code__ is frame.f_code:
+            target = by_name["ops." + getattr(made_from, "name", made_from)]
         if len(target.seen) < limit and set(target.kinds) <= set(values):
             arguments = {n: values[n] for n in target.kinds}
             if all(map(_small, arguments.values())):
@@ -222,18 +228,53 @@ def _observe(by_name: dict[str, Target], limit: int = 12) -> None:
                 sys.setprofile(None)
         sys.setprofile(watch)
         try:
-            _augment_once()
+            _call_what_has_no_case()
         finally:
             sys.setprofile(None)
 
 
-def _augment_once() -> None:
-    """Good arguments of the one operation that has no case: its results are random."""
+def _call_what_has_no_case() -> None:
+    """Good arguments of operations whose results are random, and of those that change arrays in place."""
     images = random.uniform((3, 5, 6, 2), seed=0)
     options: dict[str, Any] = {"flip": 0.5, "rotate": 0.3, "scale": 0.1, "shear": 0.1, "cut": 2, "fill": 0.5}
     ops.augment(images, key=(1, 2, 0), shift=(1, 2), size=4, **options)
     rows = dc.tensor([2, 0, 1, 1])
     ops.augment(ops.astype(images * 255.0, "uint8"), rows, key=(1, 3, 0), ids=dc.tensor([7, 8, 9, 10]), **options)
+    for draw in (random.normal, random.bits):
+        draw((3, 5), seed=0)
+    for p in (0.5, random.uniform((3, 5), seed=0)):
+        random.bernoulli(p, (3, 5), seed=0)
+    random.permutation(7, seed=0)
+    for change in (ops.sort, ops.contiguous):
+        change(images)
+    ops.to(images, "cpu")
+    ops.maxout(images, 2)
+    _step_parameters()
+
+
+def _step_parameters() -> None:
+    def arrays(seed: int) -> list[_C.Array]:
+        return [_C.copy(random.uniform(shape, seed=seed).array) for shape in ((4, 3), (5,), (1, 0), (2, 3))]
+
+    params, grads, one, two = (arrays(seed) for seed in range(4))
+    options = _C.StepOptions(0.1, 1.0, 0.01, 0.9)
+    _C.sgd_step(params, grads, [], options, 0.0, False)
+    _C.sgd_step(params, grads, one, options, 0.9, True)
+    _C.adagrad_step(params, grads, one, options, 1e-8)
+    _C.rmsprop_step(params, grads, [one, two, arrays(4)], options, 0.9, 1e-8, True, 0.5)
+    _C.adadelta_step(params, grads, [one, two], options, 0.9, 1e-8)
+    _C.adam_step(params, grads, [one, two, []], options, 0.9, 0.99, 1e-8, 0.0, 1.0, False, True)
+    _C.adam_step(params, grads, [one, two, arrays(4)], options, 0.9, 0.99, 1e-8, 0.1, 1.0, True, True)
+    _C.lion_step(params, grads, one, options, 0.9, 0.99)
+    _C.max_norm(params[0], 1, 4, 3, 0.5)
+    _C.scale(params, 0.5)
+    _C.moving_average(params, one, 0.9)
+    _C.squared_norms(grads)
+    _C.first_not_finite(grads)
+    _C.sum_abs(params[0], [1])
+    _C.sum_squares(params[0], [0], True)
+    _C.pack_linear(params[0])
+    _C.copy_into(grads[0], params[0])
 
 
 def differentiate(result: Any, wanted: Sequence[Tensor], order: int) -> None:
