@@ -178,9 +178,11 @@ def where(condition: ArrayLike, a: ArrayLike, b: ArrayLike) -> Tensor:
 
 # ---- comparisons (bool results, no derivative) ----
 def _comparison(name: str, symbol: str) -> Binary:
+    kernel = getattr(_C, name)
+
     def compare(a: ArrayLike, b: ArrayLike) -> Tensor:
         x, z = _pair(a, b)
-        return Tensor(getattr(_C, name)(x.array, z.array))
+        return Tensor(kernel(x.array, z.array))
 
     compare.__name__ = compare.__qualname__ = name
     compare.__doc__ = f"a {symbol} b, elementwise, as bool."
@@ -197,8 +199,10 @@ greater_equal: Binary = _comparison("greater_equal", ">=")
 
 # ---- smooth functions of one argument ----
 def _unary(name: str) -> Primitive:
+    kernel = getattr(_C, name)
+
     def call(x: _C.Array) -> _C.Array:
-        result: _C.Array = getattr(_C, name)(x)
+        result: _C.Array = kernel(x)
         return result
 
     return Primitive(call, name)
@@ -257,30 +261,30 @@ def negative(x: ArrayLike) -> Tensor:
 
 
 # ---- activations whose gradient is an operation of its own ----
-def _with_grad(name: str, *, saves: str, second: Any = None, cotangent: Any = None, params: bool = False) -> Primitive:
+def _with_grad(name: str, *, saves: str, second: Any = None, params: bool = False) -> Primitive:
     """The pair f, f_grad(g, saved): f's rule is f_grad; f_grad is linear in g (rule: itself) and `second` is its
     derivative with respect to the saved tensor (None: zero almost everywhere)."""
-    name_grad = name + "_grad"
+    kernel, grad_kernel = getattr(_C, name), getattr(_C, name + "_grad")
     if params:
 
         def forward(x: _C.Array, *, p0: float, p1: float = 0.0) -> _C.Array:
-            result: _C.Array = getattr(_C, name)(x, p0, p1)
+            result: _C.Array = kernel(x, p0, p1)
             return result
 
         def gradient(g: _C.Array, x: _C.Array, *, p0: float, p1: float = 0.0) -> _C.Array:
-            result: _C.Array = getattr(_C, name_grad)(g, x, p0, p1)
+            result: _C.Array = grad_kernel(g, x, p0, p1)
             return result
     else:
 
         def forward(x: _C.Array) -> _C.Array:  # type: ignore[misc]
-            result: _C.Array = getattr(_C, name)(x)
+            result: _C.Array = kernel(x)
             return result
 
         def gradient(g: _C.Array, x: _C.Array) -> _C.Array:  # type: ignore[misc]
-            result: _C.Array = getattr(_C, name_grad)(g, x)
+            result: _C.Array = grad_kernel(g, x)
             return result
 
-    op, op_grad = Primitive(forward, name), Primitive(gradient, name_grad)
+    op, op_grad = Primitive(forward, name), Primitive(gradient, name + "_grad")
     defvjp(op, lambda g, y, x, **p: op_grad(g, y if saves == "y" else x, **p), saves=saves)
     zero = lambda c, y, g, x, **p: _zeros_like(x)  # noqa: E731
     defvjp(op_grad, lambda c, y, g, x, **p: op_grad(c, x, **p), second or zero, saves="g x" if second else "x")

@@ -14,7 +14,7 @@ import numpy as np
 
 import deepcore as dc
 from deepcore import _C, ops, random
-from deepcore.autograd import grad
+from deepcore.autograd import grad, registry
 from deepcore.errors import Error
 from deepcore.tensor import Tensor
 from deepcore.testing.case import all_cases
@@ -167,8 +167,11 @@ def _small(value: Any) -> bool:
 
 @contextmanager
 def _recorded_bindings(by_name: dict[str, Target], limit: int) -> Iterator[None]:
-    """Inside, calls of _C.f(...) by other modules leave their arguments in the targets."""
+    """Inside, calls of _C.f(...) by other modules, and of f where an operation holds it, leave their arguments."""
     originals: dict[str, Any] = {}
+    functions = [op.function for op in registry.values()] + [getattr(ops, name) for name in ops.__all__]
+    cells = [cell for function in functions for cell in function.__closure__ or ()]
+    held = [(cell, cell.cell_contents) for cell in cells]
 
     def wrap(target: Target, original: Callable[..., Any]) -> Callable[..., Any]:
         names = list(target.kinds)
@@ -179,17 +182,23 @@ def _recorded_bindings(by_name: dict[str, Target], limit: int) -> Iterator[None]
                 target.seen.append(dict(zip(names, args)))
             return original(*args)
 
+        call.__name__ = original.__name__
         return call
 
     for name, target in by_name.items():
         if name.startswith("_C."):
             originals[name[3:]] = target.function
             setattr(_C, name[3:], wrap(target, target.function))
+    wrappers = {id(original): getattr(_C, name) for name, original in originals.items()}
+    for cell, value in held:
+        cell.cell_contents = wrappers.get(id(value), value)
     try:
         yield
     finally:
         for name, original in originals.items():
             setattr(_C, name, original)
+        for cell, value in held:
+            cell.cell_contents = value
 
 
 def _observe(by_name: dict[str, Target], limit: int = 12) -> None:
@@ -200,9 +209,10 @@ def _observe(by_name: dict[str, Target], limit: int = 12) -> None:
         if event != "call" or frame.f_code not in by_code:
             return
         target, values = by_code[frame.f_code], frame.f_locals
-        made_from = values.get("op", values.get("name"))  # one code object made exp, log, ..., one less, greater, ...
-        if made_from is not None and target.function.__code__ is frame.f_code:
-            target = by_name["ops." + getattr(made_from, "name", made_from)]
+        if "op" in values:  # one code object made exp, log, ...
+            target = by_name["ops." + values["op"].name]
+        elif "kernel" in values:  # and one less, greater, ...
+            target = by_name["ops." + values["kernel"].__name__]
         if len(target.seen) < limit and set(target.kinds) <= set(values):
             arguments = {n: values[n] for n in target.kinds}
             if all(map(_small, arguments.values())):
