@@ -10,10 +10,11 @@ from deepcore.errors import ArgumentError
 from deepcore.nn.activation import Dropout
 from deepcore.nn.module import Module, Parameter
 from deepcore.ops import inplace
-from deepcore.optim.optimizer import Optimizer
+from deepcore.optim.optimizer import Closure, Optimizer
 from deepcore.tensor import Tensor
 
 Outputs = Tensor | tuple[Tensor, ...]
+Step = Callable[[Closure | None], Tensor | None]
 
 
 class CapturedStep:
@@ -40,6 +41,11 @@ class CapturedStep:
     ) -> None:  # fmt: skip
         self.step = step
         self.optimizers = [optimizers] if isinstance(optimizers, Optimizer) else list(optimizers)
+        for optimizer in self.optimizers:
+            if not optimizer.recordable:
+                raise ArgumentError(
+                    f"CapturedStep: expected optimizers whose steps do the same work, got {type(optimizer).__name__}"
+                )
         self.device = _C.check_device(device)
         if self.device == "cpu":
             raise ArgumentError("CapturedStep: expected a CUDA device, got cpu")
@@ -112,17 +118,19 @@ class _Watched:
 
     def __enter__(self) -> None:
         for optimizer in self.optimizers:
-            original = optimizer.step
-
-            def step(optimizer: Optimizer = optimizer, original: Callable[[], None] = original) -> None:
-                self.seen.append((optimizer, [(p, p.grad) for p in optimizer.params]))
-                original()
-
-            optimizer.step = step  # type: ignore[method-assign]
+            optimizer.step = self._watching(optimizer, optimizer.step)  # type: ignore[method-assign, assignment]
 
     def __exit__(self, *error: object) -> None:
         for optimizer in self.optimizers:
             del optimizer.step
+
+    def _watching(self, optimizer: Optimizer, step: Step) -> Step:
+        def watched(closure: Closure | None = None) -> Tensor | None:
+            if closure is None:  # a step with one comes back here without
+                self.seen.append((optimizer, [(p, p.grad) for p in optimizer.params]))
+            return step(closure)
+
+        return watched
 
 
 __all__ = ["CapturedStep"]

@@ -6,7 +6,8 @@ notices the change and raises.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,19 @@ def copy_into(source: Tensor | np.ndarray[Any, Any], target: Tensor) -> None:
         _C.copy_into(_C.cast(source.array, target.dtype), target.array)
     else:
         _C.copy_into(_C.from_numpy(np.asarray(source, dtype=target.dtype, order="C")), target.array)
+
+
+@contextmanager
+def holding(targets: Sequence[Tensor], values: Sequence[Tensor]) -> Iterator[None]:
+    """Within the block the targets hold copies of `values`, one each of the same shape; after it what they held."""
+    kept = [duplicate(t) for t in targets]
+    try:
+        for t, v in zip(targets, values, strict=True):
+            copy_into(v, t)
+        yield
+    finally:
+        for t, v in zip(targets, kept, strict=True):
+            copy_into(v, t)
 
 
 def convert(x: Tensor, dtype: str) -> None:
@@ -55,4 +69,4 @@ def first_not_finite(tensors: Sequence[Tensor]) -> int:
     return _C.first_not_finite([t.array for t in tensors])
 
 
-__all__ = ["convert", "copy_into", "duplicate", "first_not_finite", "move", "moving_average", "scale"]
+__all__ = ["convert", "copy_into", "duplicate", "first_not_finite", "holding", "move", "moving_average", "scale"]

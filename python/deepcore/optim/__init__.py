@@ -1,5 +1,6 @@
 """Optimizers and learning-rate schedules."""
 
+from deepcore.optim.averaging import ASGD
 from deepcore.optim.optimizer import Optimizer
 from deepcore.optim.rules import (
     OPTIMIZERS,
@@ -16,8 +17,9 @@ from deepcore.optim.rules import (
 )  # fmt: skip
 from deepcore.optim.schedule import *  # noqa: F403
 from deepcore.optim.second_order import LBFGS, ConjugateGradient
+from deepcore.optim.wrapper import SAM, Lookahead
 
 __all__ = [
-    "LBFGS", "OPTIMIZERS", "SGD", "AMSGrad", "Adadelta", "Adagrad", "Adam", "AdamW", "ConjugateGradient", "Lion",
-    "NAdam", "Optimizer", "RAdam", "RMSprop",
+    "ASGD", "LBFGS", "OPTIMIZERS", "SAM", "SGD", "AMSGrad", "Adadelta", "Adagrad", "Adam", "AdamW", "ConjugateGradient",
+    "Lion", "Lookahead", "NAdam", "Optimizer", "RAdam", "RMSprop",
 ]  # fmt: skip

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,10 +14,14 @@ import numpy.typing as npt
 from deepcore import _C
 from deepcore.errors import ArgumentError, CheckpointError, NumericalError
 from deepcore.nn.module import Parameter
+from deepcore.ops import inplace
 from deepcore.stepping import backward_with_steps
 from deepcore.tensor import Tensor
 
 Groups = Iterable[Parameter] | Sequence[Mapping[str, Any]]
+Closure = Callable[[], Tensor]
+
+NORMS_KEPT = 1000  # norms of the gradient that `clip_percentile` looks at: the last so many
 
 
 class Optimizer:
@@ -30,28 +36,40 @@ class Optimizer:
         clip_norm: limit on the global Euclidean norm of all gradients (Pascanu et al., 2013).
         clip_each_norm: limit on the norm of each tensor's gradient.
         clip_value: limit on each entry of the gradient.
+        clip_percentile: percentile, in (0, 100], of the last 1,000 global norms before this limit, that of the present
+            step among them, as limit on it (AutoClip, Seetharaman et al., 2020; 10 there). With clip_norm, the lower
+            of both limits holds. Norms of 0 are not counted.
+        log_norm: find `grad_norm` also where no limit needs it.
 
     Attributes:
         steps: number of steps taken.
         lr_factor: multiplies every group's lr; schedules set it.
-        grad_norm: global gradient norm before clipping, of the last step (when clip_norm or log_norm is set).
+        grad_norm: global gradient norm of the last step, after clip_value and clip_each_norm and before the limits on
+            it (when clip_each_norm, clip_norm, clip_percentile or log_norm is set).
+        needs_closure: `step` evaluates the loss itself, several times, and `backward` cannot replace it.
+        recordable: every step launches the same kernels, so that `CapturedStep` can record one.
     """
 
     slots: tuple[str, ...] = ()
+    needs_closure = False
+    recordable = True
 
     def __init__(
         self, params: Groups, lr: float, *, weight_decay: float = 0.0, decoupled: bool = False,
         clip_norm: float | None = None, clip_each_norm: float | None = None, clip_value: float | None = None,
-        log_norm: bool = False,
+        clip_percentile: float | None = None, log_norm: bool = False,
     ) -> None:  # fmt: skip
         self.defaults: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
         self.decoupled = decoupled
         self.clip_norm, self.clip_each_norm, self.clip_value = clip_norm, clip_each_norm, clip_value
+        self.clip_percentile = clip_percentile
         self.log_norm = log_norm
         self.steps = 0
         self.lr_factor = 1.0
         self.grad_norm: float | None = None
-        self.clipped = 0
+        self._clipped = 0
+        self._clipped_there: _C.Array | None = None  # clipped steps that the device has counted, of shape ()
+        self._norms: deque[float] = deque(maxlen=NORMS_KEPT)
         listed = list(params)
         groups: list[dict[str, Any]] = (
             [dict(g) for g in listed if isinstance(g, Mapping)]
@@ -82,6 +100,8 @@ class Optimizer:
         for name, limit in (("clip_norm", clip_norm), ("clip_each_norm", clip_each_norm), ("clip_value", clip_value)):
             if limit is not None and not limit > 0:
                 raise ArgumentError(f"{type(self).__name__}: expected {name} > 0, got {limit}")
+        if clip_percentile is not None and not 0 < clip_percentile <= 100:
+            raise ArgumentError(f"{type(self).__name__}: expected clip_percentile in (0, 100], got {clip_percentile}")
         self._state: dict[int, dict[str, _C.Array]] = {}
 
     @property
@@ -94,13 +114,39 @@ class Optimizer:
         """Learning rate of the first group, as the next step will use it."""
         return float(self.groups[0]["lr"] * self.lr_factor)
 
+    @property
+    def clips(self) -> bool:
+        """Whether gradients are limited in any way."""
+        limits = (self.clip_norm, self.clip_each_norm, self.clip_value, self.clip_percentile)
+        return any(limit is not None for limit in limits)
+
+    @property
+    def clipped(self) -> int:
+        """Number of steps whose gradients a limit has changed. On a device with clip_value alone, asking waits."""
+        there = 0 if self._clipped_there is None else int(self._clipped_there.item())
+        return self._clipped + there
+
     def zero_grad(self) -> None:
         """Forget all gradients."""
         for p in self.params:
             p.grad = None
 
-    def step(self) -> None:
-        """Change every parameter that has a gradient. NumericalError (before any change) if the norm is not finite."""
+    def step(self, closure: Closure | None = None) -> Tensor | None:
+        """Change every parameter that has a gradient.
+
+        Args:
+            closure: computes the loss to differentiate first, as by `backward`; not needed where gradients are there.
+
+        Returns:
+            The loss, if `closure` has computed it.
+
+        Raises:
+            NumericalError: the norm is not finite; nothing has changed.
+        """
+        if closure is not None:
+            loss = closure()
+            self.backward(loss)
+            return loss
         grads = [(p, p.grad) for p in self.params if p.grad is not None and p.requires_grad]
         arrays = [_C.contiguous(g.array) for _, g in grads]
         by_id = {id(p): a for (p, _), a in zip(grads, arrays, strict=True)}
@@ -114,6 +160,7 @@ class Optimizer:
             self._update([p.array for p in members], [by_id[id(p)] for p in members],
                          [self._slots_of(p) for p in members], lr, self._options(g, scale))  # fmt: skip
             self._limit(members)
+        return None
 
     def backward(self, loss: Tensor, gradient: Tensor | None = None) -> None:
         """Gradients of `loss` and the step they make; no gradient is left behind.
@@ -143,6 +190,21 @@ class Optimizer:
         self.step()
         self.zero_grad()
 
+    # ---- weights to evaluate with ----
+    def averages(self) -> list[Tensor] | None:
+        """The weights to evaluate and to keep in the end, in the order of `params`; None for the parameters' own."""
+        return None
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within the block the parameters hold `averages()`, after it their own values again."""
+        averages = self.averages()
+        with inplace.holding([] if averages is None else self.params, averages or []):
+            yield
+
+    def observe(self, loss: float) -> None:
+        """Take a validation loss, once per validation, for the methods that look at it."""
+
     def _free_to_step(self) -> dict[Parameter, _C.StepOptions]:
         """The weights that need no more for their step than their gradient, with its options."""
         return {}
@@ -161,11 +223,17 @@ class Optimizer:
 
     def _clip(self, by_id: dict[int, _C.Array]) -> float:
         """Clip gradients; returns the factor of the global norm that the kernels apply themselves."""
-        if self.clip_value is not None:
-            for key, a in by_id.items():
-                by_id[key] = _C.clamp(a, -self.clip_value, self.clip_value)
-        if self.clip_each_norm is None and self.clip_norm is None and not self.log_norm:
+        beyond = None if self.clip_value is None else self._clip_values(by_id, self.clip_value)
+        if (
+            self.clip_each_norm is None
+            and self.clip_norm is None
+            and self.clip_percentile is None
+            and not self.log_norm
+        ):
+            if beyond is not None:
+                self._count(beyond)
             return 1.0
+        clipped = beyond is not None and beyond.item() > 0
         squares = _C.squared_norms(list(by_id.values()))
         if self.clip_each_norm is not None:
             for i, (key, a) in enumerate(by_id.items()):
@@ -173,16 +241,46 @@ class Optimizer:
                 if norm > self.clip_each_norm:
                     by_id[key] = _C.multiply(a, _C.scalar(self.clip_each_norm / norm, a))
                     squares[i] = self.clip_each_norm**2
+                    clipped = True
         norm = math.sqrt(math.fsum(squares)) if all(map(math.isfinite, squares)) else math.nan
         self.grad_norm = norm
-        if self.clip_norm is None:
-            return 1.0
+        limit = self._limit_of_norm(norm)
+        self._clipped += clipped or norm > limit
+        return limit / norm if norm > limit else 1.0
+
+    def _limit_of_norm(self, norm: float) -> float:
+        """What the global norm may be in this step; infinity without a limit."""
+        if self.clip_norm is None and self.clip_percentile is None:
+            return math.inf
         if not math.isfinite(norm):
             raise NumericalError(f"{type(self).__name__}: the norm of the gradients is not finite at step {self.steps}")
-        if norm <= self.clip_norm:
-            return 1.0
-        self.clipped += 1
-        return self.clip_norm / norm
+        limit = math.inf if self.clip_norm is None else self.clip_norm
+        if self.clip_percentile is not None and norm > 0:
+            self._norms.append(norm)
+            limit = min(limit, float(np.percentile(self._norms, self.clip_percentile)))
+        return limit
+
+    @staticmethod
+    def _clip_values(by_id: dict[int, _C.Array], limit: float) -> _C.Array | None:
+        """Clip entries; returns how many tensors had one beyond the limit, as an array (), or None without entries."""
+        beyond: _C.Array | None = None
+        for key, a in by_id.items():
+            if a.size:
+                largest = _C.maximum(_C.max(a), _C.negative(_C.min(a)))
+                found = _C.cast(_C.greater(largest, _C.scalar(limit, a)), "int64")
+                beyond = found if beyond is None else _C.add(beyond, found)
+            by_id[key] = _C.clamp(a, -limit, limit)
+        return beyond
+
+    def _count(self, beyond: _C.Array) -> None:
+        """Count a step as clipped where `beyond` > 0; on a device without waiting for it, also in a recording."""
+        if beyond.device == "cpu":
+            self._clipped += beyond.item() > 0
+            return
+        if self._clipped_there is None:
+            self._clipped_there = _C.full((), 0, "int64", beyond.device)
+        found = _C.cast(_C.greater(beyond, _C.scalar(0, beyond)), "int64")
+        _C.copy_into(_C.add(self._clipped_there, found), self._clipped_there)
 
     def _slots_of(self, p: Parameter) -> dict[str, _C.Array]:
         state = self._state.get(id(p))
@@ -207,8 +305,11 @@ class Optimizer:
             for name, a in self._state[id(p)].items()
         }
         options = [{k: v for k, v in g.items() if k != "params"} for g in self.groups]
-        return arrays, {"type": type(self).__name__, "steps": self.steps, "lr_factor": self.lr_factor,
-                        "clipped": self.clipped, "groups": options}  # fmt: skip
+        facts = {"type": type(self).__name__, "steps": self.steps, "lr_factor": self.lr_factor,
+                 "clipped": self.clipped, "groups": options}  # fmt: skip
+        if self.clip_percentile is not None:
+            facts["norms"] = list(self._norms)
+        return arrays, facts
 
     def load_state_dict(self, arrays: Mapping[str, npt.NDArray[Any]], facts: Mapping[str, Any]) -> None:
         """Continue where `state_dict` was taken. CheckpointError when it belongs to another optimizer or net."""
@@ -230,6 +331,7 @@ class Optimizer:
             raise CheckpointError("optimizer state: a moment is missing")
         self._state = fresh
         self.steps, self.lr_factor = int(facts["steps"]), float(facts["lr_factor"])
-        self.clipped = int(facts["clipped"])
+        self._clipped, self._clipped_there = int(facts["clipped"]), None
+        self._norms = deque(map(float, facts.get("norms", ())), maxlen=NORMS_KEPT)
         for g, options in zip(self.groups, facts["groups"], strict=True):
             g.update(options)

@@ -40,9 +40,8 @@ class SGD(Optimizer):
         self.slots = ("velocity",) if momentum else ()
 
     def _free_to_step(self) -> dict[Parameter, _C.StepOptions]:
-        limits = (self.clip_norm, self.clip_each_norm, self.clip_value)
         free: dict[Parameter, _C.StepOptions] = {}
-        if self.momentum or self.log_norm or any(limit is not None for limit in limits):
+        if self.momentum or self.log_norm or self.clips:
             return free
         for g in self.groups:
             options = self._options(g, 1.0)

@@ -27,11 +27,14 @@ from deepcore.optim.schedule import Plateau, Schedule
 from deepcore.tensor import Tensor
 from deepcore.train.callbacks import Callback
 from deepcore.train.checkpoint import load_checkpoint, save_checkpoint
+from deepcore.train.closure import BatchLoss
 from deepcore.train.diagnosis import blame_not_finite
 from deepcore.train.progress import Progress
 from deepcore.train.supervised import Supervised
 
 Batch = tuple[npt.NDArray[Any], ...]
+
+_COUNTS = ("samples", "seconds", "steps_before", "clipped_before")  # totals of an epoch that are no sums over samples
 
 
 class Task(Protocol):
@@ -50,21 +53,23 @@ class Trainer:
 
     Args:
         model: any module.
-        optimizer: of the model's parameters.
+        optimizer: of the model's parameters. Where it keeps averages of them (`ASGD`, `Lookahead`), validation,
+            `evaluate` and the final model use these; it hears val_loss (or loss) after each epoch (`observe`).
         task: what a step is; default supervised classification (softmax cross-entropy, accuracy).
         schedule: factor of the learning rate at each optimizer step; a `Plateau` hears val_loss (or loss).
         callbacks: see `deepcore.train.Callback`.
         accumulate: batches whose gradients are averaged into one optimizer step.
         ema: decay of an exponential moving average of the weights, or None. With it, validation, `evaluate` and the
-            final model use the average.
+            final model use the average, also instead of the optimizer's.
         nan_guard: True stops with NumericalError naming the layer when the loss is not finite; 'gradients' looks at
             every gradient too; False goes on.
         progress: 'auto', 'bar', 'log' or 'off'.
         log: path of a JSONL file that gets one line per epoch.
 
     Attributes:
-        history: one dict per epoch: epoch, step, loss, metrics, val_..., lr, seconds, samples_per_second, and
-            grad_norm when the optimizer knows it.
+        history: one dict per epoch: epoch, step, loss, metrics, val_..., lr, seconds, samples_per_second, grad_norm
+            when the optimizer knows it, and with any clipping `clipped`, the steps so far whose gradients it changed,
+            and `clipped_share`, their share in the steps of the epoch.
         stop_reason: why `fit` ended.
     """
 
@@ -82,6 +87,11 @@ class Trainer:
             raise ArgumentError(f"Trainer: expected nan_guard True, False or 'gradients', got {nan_guard!r}")
         if progress not in ("auto", "bar", "log", "off"):
             raise ArgumentError(f"Trainer: expected progress 'auto', 'bar', 'log' or 'off', got {progress!r}")
+        if optimizer.needs_closure and (accumulate > 1 or nan_guard == "gradients"):
+            raise ArgumentError(
+                f"Trainer: {type(optimizer).__name__} computes its gradients itself: expected accumulate 1 and "
+                f"nan_guard True or False, got {accumulate} and {nan_guard!r}"
+            )
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
         self.task: Task = Supervised() if task is None else task
         self.callbacks = list(callbacks)
@@ -145,8 +155,8 @@ class Trainer:
         self.stop_reason = self._stop or "all epochs done"
         if path is not None:
             self.save_checkpoint(path, data)
-        if self._ema_decay is not None:
-            self._write_average()
+        for p, a in self._averages():
+            inplace.copy_into(a, p)
         for callback in self.callbacks:
             callback.on_fit_end(self)
         if self.stop_reason == "interrupted":
@@ -158,6 +168,8 @@ class Trainer:
         path: Path | None, every: int | None, progress: Progress, interrupted: list[bool],
     ) -> None:  # fmt: skip
         epoch = data.epoch
+        if "steps_before" not in self._totals:
+            self._totals.update(steps_before=self.optimizer.steps, clipped_before=self.optimizer.clipped)
         self.model.train()
         for batch in data.batches(self.model.device):
             started = time.perf_counter()
@@ -188,11 +200,22 @@ class Trainer:
             if self._stop is not None and self._pending == 0:
                 return
 
-    def _train_batch(self, batch: Batch, last: bool) -> tuple[float, dict[str, float]]:
+    def _evaluate_batch(self, batch: Batch) -> tuple[Tensor, float, dict[str, float]]:
         loss, metrics = self.task.step(self.model, batch)
         value = float(loss.item())
         if self.nan_guard and not math.isfinite(value):
             raise NumericalError(blame_not_finite(self.model, self.task, batch, value, self.optimizer.steps))
+        return loss, value, metrics
+
+    def _train_batch(self, batch: Batch, last: bool) -> tuple[float, dict[str, float]]:
+        if self.optimizer.needs_closure:
+            closure = BatchLoss(self.model, batch, self._evaluate_batch)
+            self._set_rate()
+            self.optimizer.step(closure)
+            closure.settle()
+            self._average()
+            return closure.value, closure.metrics
+        loss, value, metrics = self._evaluate_batch(batch)
         if self.accumulate == 1 and self.nan_guard != "gradients":
             self._set_rate()
             self.optimizer.backward(loss)
@@ -235,7 +258,7 @@ class Trainer:
 
     def _means(self) -> dict[str, float]:
         n = max(self._totals.get("samples", 0.0), 1.0)
-        return {k: v / n for k, v in self._totals.items() if k not in ("samples", "seconds")}
+        return {k: v / n for k, v in self._totals.items() if k not in _COUNTS}
 
     def _end_epoch(self, epoch: int, validation: DataLoader | None, epochs: int, progress: Progress) -> None:
         record: dict[str, Any] = {"epoch": epoch + 1, "step": self.optimizer.steps, **self._means()}
@@ -243,13 +266,19 @@ class Trainer:
         record.update(lr=self.optimizer.lr, seconds=seconds)
         record["samples_per_second"] = self._totals.get("samples", 0.0) / seconds if seconds else 0.0
         if self.optimizer.grad_norm is not None:
-            record.update(grad_norm=self.optimizer.grad_norm, clipped=self.optimizer.clipped)
+            record["grad_norm"] = self.optimizer.grad_norm
+        if self.optimizer.clips:
+            clipped, steps = self.optimizer.clipped, self.optimizer.steps - self._totals["steps_before"]
+            share = (clipped - self._totals["clipped_before"]) / steps if steps else 0.0
+            record.update(clipped=clipped, clipped_share=share)
         self._totals = {}
         if validation is not None:
             record.update({f"val_{k}": v for k, v in self.evaluate(validation).items()})
             self.model.train()
+        heard = record.get("val_loss", record["loss"])
         if isinstance(self.schedule, Plateau):
-            self.schedule.update(record.get("val_loss", record["loss"]))
+            self.schedule.update(heard)
+        self.optimizer.observe(heard)
         self.history.append(record)
         if self.log is not None:
             with open(self.log, "a", encoding="utf-8") as file:
@@ -273,25 +302,21 @@ class Trainer:
         return {name: value / count for name, value in totals.items()}
 
     # ---- moving average ----
-    def _write_average(self) -> None:
-        for p, a in zip(self.model.parameters(), self._ema, strict=True):
-            inplace.copy_into(a, p)
+    def _averages(self) -> list[tuple[Tensor, Tensor]]:
+        """Parameters, each with the value to evaluate with; none where that is their own."""
+        if self._ema_decay is not None:
+            return list(zip(self.model.parameters(), self._ema, strict=True)) if self.optimizer.steps else []
+        averages = self.optimizer.averages()
+        return [] if averages is None else list(zip(self.optimizer.params, averages, strict=True))
 
     @contextlib.contextmanager
     def _averaged(self) -> Iterator[None]:
-        if self._ema_decay is None or self.optimizer.steps == 0:
+        pairs = self._averages()
+        with inplace.holding([p for p, _ in pairs], [a for _, a in pairs]):
             yield
-            return
-        kept = [inplace.duplicate(p) for p in self.model.parameters()]
-        self._write_average()
-        try:
-            yield
-        finally:
-            for p, a in zip(self.model.parameters(), kept, strict=True):
-                inplace.copy_into(a, p)
 
     def evaluated_state(self) -> dict[str, npt.NDArray[Any]]:
-        """The weights that `evaluate` uses: the moving average if there is one."""
+        """The weights that `evaluate` uses: the average if there is one."""
         with self._averaged():
             return self.model.state_dict()
 
