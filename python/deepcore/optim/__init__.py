@@ -1,6 +1,8 @@
 """Optimizers and learning-rate schedules."""
 
 from deepcore.optim.averaging import ASGD
+from deepcore.optim.gauss_newton import GaussNewton, gauss_newton_product
+from deepcore.optim.hessian_free import HessianFree
 from deepcore.optim.optimizer import Optimizer
 from deepcore.optim.rules import (
     OPTIMIZERS,
@@ -21,5 +23,5 @@ from deepcore.optim.wrapper import SAM, Lookahead
 
 __all__ = [
     "ASGD", "LBFGS", "OPTIMIZERS", "SAM", "SGD", "AMSGrad", "Adadelta", "Adagrad", "Adam", "AdamW", "ConjugateGradient",
-    "Lion", "Lookahead", "NAdam", "Optimizer", "RAdam", "RMSprop",
+    "GaussNewton", "HessianFree", "Lion", "Lookahead", "NAdam", "Optimizer", "RAdam", "RMSprop", "gauss_newton_product",
 ]  # fmt: skip

@@ -7,7 +7,7 @@ of a training, on the whole data or on large batches (Hinton and Salakhutdinov, 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,56 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from deepcore import ops
-from deepcore.autograd import backward, no_grad
-from deepcore.errors import ArgumentError, CheckpointError, NumericalError
+from deepcore.autograd import no_grad
+from deepcore.errors import ArgumentError, CheckpointError
 from deepcore.nn.module import Parameter
-from deepcore.ops import inplace
-from deepcore.tensor import Tensor, as_tensor, zeros
-
-Closure = Callable[[], "Tensor | float"]
-
-
-class FlatParameters:
-    """Parameters seen as one vector (size,), in the order given.
-
-    Raises:
-        ArgumentError: no parameter, or parameters of two types or devices.
-    """
-
-    def __init__(self, params: Iterable[Parameter]) -> None:
-        self.params = list(params)
-        if not self.params:
-            raise ArgumentError("FlatParameters: expected at least one parameter")
-        if len({(p.dtype, p.device) for p in self.params}) != 1:
-            raise ArgumentError("FlatParameters: expected parameters of one type on one device")
-        self.size = sum(p.size for p in self.params)
-
-    def values(self) -> Tensor:
-        """A copy of all parameters."""
-        with no_grad():
-            return inplace.duplicate(ops.concatenate([ops.reshape(Tensor(p.array), p.size) for p in self.params]))
-
-    def gradient(self) -> Tensor:
-        """All gradients; zeros for a parameter without one."""
-        with no_grad():
-            parts = [
-                zeros((p.size,), dtype=p.dtype, device=p.device) if p.grad is None else ops.reshape(p.grad, p.size)
-                for p in self.params
-            ]
-            return inplace.duplicate(ops.concatenate(parts))
-
-    def assign(self, flat: Tensor) -> None:
-        """Copy a vector into the parameters."""
-        with no_grad():
-            at = 0
-            for p in self.params:
-                inplace.copy_into(ops.reshape(ops.narrow(flat, 0, at, p.size), *p.shape), p)
-                at += p.size
-
-
-def dot(a: Tensor, b: Tensor) -> float:
-    """The inner product of two vectors, summed in a fixed order."""
-    return float(ops.sum(a * b).item())
+from deepcore.optim.flat import Closure, FlatMethod, FlatParameters, dot
+from deepcore.tensor import Tensor
 
 
 @dataclass
@@ -77,18 +32,13 @@ class Point:
     gradient: Tensor
 
 
-class SecondOrder:
-    """Base of both methods: evaluation, line search under the strong Wolfe conditions, state.
+class SecondOrder(FlatMethod[Closure]):
+    """Base of both methods: a direction, and a line search along it under the strong Wolfe conditions.
 
     Args:
-        params: parameters to change.
+        params, tolerance: as in `FlatMethod`.
         c1, c2: sufficient decrease, and share of the slope that may remain (Nocedal and Wright, 2006, (3.7)).
         max_evaluations: of the loss in one line search.
-        tolerance: `step` has converged when the largest entry of the gradient is no larger.
-
-    Attributes:
-        steps, evaluations: counts so far. converged: the gradient vanished, or no step along the steepest descent
-        lowers the loss any more.
     """
 
     def __init__(
@@ -97,16 +47,10 @@ class SecondOrder:
     ) -> None:  # fmt: skip
         if not 0 < c1 < c2 < 1:
             raise ArgumentError(f"{type(self).__name__}: expected 0 < c1 < c2 < 1, got {c1} and {c2}")
-        if max_evaluations < 1 or tolerance < 0:
-            raise ArgumentError(
-                f"{type(self).__name__}: expected max_evaluations >= 1 and tolerance >= 0, got {max_evaluations} and "
-                f"{tolerance}"
-            )
-        self.flat = FlatParameters(params)
-        self.c1, self.c2, self.max_evaluations, self.tolerance = c1, c2, max_evaluations, tolerance
-        self.steps = self.evaluations = 0
-        self.converged = False
-        self._at: Tensor | None = None
+        if max_evaluations < 1:
+            raise ArgumentError(f"{type(self).__name__}: expected max_evaluations >= 1, got {max_evaluations}")
+        super().__init__(params, tolerance=tolerance)
+        self.c1, self.c2, self.max_evaluations = c1, c2, max_evaluations
 
     # ---- what the methods differ in ----
     def _direction(self, gradient: Tensor) -> Tensor:
@@ -117,10 +61,6 @@ class SecondOrder:
 
     def _accept(self, step: float, direction: Tensor, old: Tensor, new: Tensor, slope: float) -> None:
         raise ArgumentError(f"{type(self).__name__}: a method needs an _accept")
-
-    def forget(self) -> None:
-        """Drop what earlier steps taught: for another batch, or after a change of the parameters."""
-        self.converged = False
 
     # ---- one step ----
     def step(self, closure: Closure) -> float:
@@ -134,15 +74,10 @@ class SecondOrder:
             NumericalError: the loss or the gradient at the start is not finite.
         """
         start = self.flat.values()
-        loss, gradient = self._evaluate(closure)
-        if not (math.isfinite(loss) and inplace.first_not_finite([gradient]) < 0):
-            raise NumericalError(
-                f"{type(self).__name__}: loss {loss} or its gradient is not finite at step {self.steps}"
-            )
+        loss, gradient = self._begin(closure)
+        if self.converged:
+            return loss
         with no_grad():
-            if float(ops.max(ops.absolute(gradient)).item()) <= self.tolerance:
-                self.converged = True
-                return loss
             direction = self._direction(gradient)
             slope = dot(gradient, direction)
             if not slope < 0:  # rounding has spoilt it
@@ -161,32 +96,6 @@ class SecondOrder:
             self._accept(found.step, direction, gradient, found.gradient, slope)
         self.steps += 1
         return found.loss
-
-    def minimize(
-        self, closure: Closure, iterations: int, callback: Callable[[int, float], None] | None = None
-    ) -> list[float]:
-        """Up to `iterations` steps, fewer when converged; the losses after each. callback(i, loss) follows each."""
-        losses = []
-        for i in range(iterations):
-            losses.append(self.step(closure))
-            if callback is not None:
-                callback(i, losses[-1])
-            if self.converged:
-                break
-        return losses
-
-    def _evaluate(self, closure: Closure) -> tuple[float, Tensor]:
-        for p in self.flat.params:
-            p.grad = None
-        loss = closure()
-        if isinstance(loss, Tensor):
-            backward(loss)
-            loss = float(loss.item())
-        self.evaluations += 1
-        gradient = self.flat.gradient()
-        for p in self.flat.params:
-            p.grad = None
-        return float(loss), gradient
 
     def _search(self, closure: Closure, start: Tensor, direction: Tensor, at: Point) -> Point | None:
         """A step that meets the strong Wolfe conditions (Nocedal and Wright, 2006, algorithms 3.5 and 3.6).
@@ -228,32 +137,6 @@ class SecondOrder:
             if high is not None and abs(high.step - low.step) <= 1e-9 * max(high.step, low.step):
                 break
         return best
-
-    # ---- state ----
-    def state_dict(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
-        """(arrays, facts) from which `load_state_dict` goes on."""
-        return self._arrays(), {"type": type(self).__name__, "steps": self.steps, "evaluations": self.evaluations,
-                                "converged": self.converged, **self._facts()}  # fmt: skip
-
-    def load_state_dict(self, arrays: Mapping[str, npt.NDArray[Any]], facts: Mapping[str, Any]) -> None:
-        """Go on where `state_dict` was taken. CheckpointError when it belongs to another method or net."""
-        if facts.get("type") != type(self).__name__:
-            raise CheckpointError(f"optimizer state: expected {type(self).__name__}, got {facts.get('type')!r}")
-        if any(a.shape != (self.flat.size,) for a in arrays.values()):
-            raise CheckpointError(f"optimizer state: expected vectors of {self.flat.size} entries")
-        first = self.flat.params[0]
-        self._restore({k: as_tensor(np.array(a, first.dtype)).to(first.device) for k, a in arrays.items()}, facts)
-        self.steps, self.evaluations = int(facts["steps"]), int(facts["evaluations"])
-        self.converged = bool(facts["converged"])
-
-    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
-        return {}
-
-    def _facts(self) -> dict[str, Any]:
-        return {}
-
-    def _restore(self, vectors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        raise ArgumentError(f"{type(self).__name__}: a method needs a _restore")
 
 
 class LBFGS(SecondOrder):
