@@ -1,4 +1,4 @@
-"""Looking inside classifiers: what layers see, and which pixels a decision rests on."""
+"""Looking inside nets: what layers see, which pixels a decision rests on, how far back in time gradients reach."""
 
 from __future__ import annotations
 
@@ -133,3 +133,27 @@ def occlusion(
                 after = ops.softmax(model(tensor(covered, device=model.device))).numpy()
                 heat[:, i, j] = (before - after)[np.arange(n), chosen]
     return heat
+
+
+def gradient_flow(states: Sequence[Tensor], loss: Tensor) -> Array:
+    """||d loss / d state|| of the state at each time step, (steps,): whether gradients vanish or explode.
+
+    Through all later steps (Bengio et al., 1994; Pascanu et al., 2013). 0 for a state that the loss does not depend on.
+    `deepcore.viz.gradient_flow` draws it.
+
+    Args:
+        states: one tensor per time step, of any shape, on the tape of the loss.
+        loss: one element.
+
+    Raises:
+        ArgumentError: no state, or one that is not on a tape.
+        GradientError: the loss is not on a tape.
+    """
+    states = list(states)
+    if not states:
+        raise ArgumentError("gradient_flow: expected at least one state, got none")
+    for t, state in enumerate(states):
+        if not state.requires_grad:
+            raise ArgumentError(f"gradient_flow: expected states that require a gradient, got one without at step {t}")
+    found = grad(loss, states, allow_unused=True)
+    return np.array([0.0 if g is None else np.linalg.norm(g.numpy().astype(np.float64)) for g in found])

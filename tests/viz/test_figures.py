@@ -57,6 +57,23 @@ def test_learning_curves_from_rows() -> None:
     np.testing.assert_array_equal(axes.lines[1].get_ydata(), [np.nan, 1.0])
 
 
+def test_gradient_flow_draws_every_layer_on_a_logarithmic_axis() -> None:
+    steps = np.arange(30)
+    figure = viz.gradient_flow({"a": 0.8 ** steps[::-1], "b": 1.5 ** steps[::-1], "c": [0.0, 0.0, 2.0]})
+    (axes,) = figure.axes
+    assert axes.get_yscale() == "log" and [len(line.get_xdata()) for line in axes.lines] == [30, 30, 3]
+    np.testing.assert_array_equal(axes.lines[0].get_xdata(), steps + 1)
+    np.testing.assert_allclose(axes.lines[1].get_ydata(), 1.5 ** steps[::-1])
+    np.testing.assert_array_equal(axes.lines[2].get_ydata(), [np.nan, np.nan, 2.0])
+    labels = [text.get_text() for text in axes.get_legend().texts]
+    assert labels == ["a: × 0.8 per step back", "b: × 1.5 per step back", "c: one step"]
+    low, high = axes.get_ylim()
+    assert low < 0.8**29 and high > 1.5**29
+    (single,) = viz.gradient_flow([1.0, 1.1, 1.05]).axes
+    assert single.get_ylim()[1] > 10 * 0.99 and single.get_ylim()[0] < 1.0  # noise fills no axis
+    assert to_png(figure).startswith(b"\x89PNG")
+
+
 def test_image_grid_holds_every_picture() -> None:
     grey = pixels(viz.image_grid(np.arange(10)[:, None, None] * np.ones((10, 4, 4), np.uint8)))
     shades = np.unique(grey[grey[..., 3] == 1][:, 0])
@@ -157,6 +174,10 @@ def test_save_figure(tmp_path: Path) -> None:
         (lambda: viz.worst_indices([0], [0.1]), ShapeError, r"\(1,\) and \(1,\)"),
         (lambda: viz.worst_indices([0], [[0.1, 0.9]], 0), ArgumentError, "got 0"),
         (lambda: viz.histogram([]), DataError, "finite values"),
+        (lambda: viz.gradient_flow({}), DataError, "at least one layer"),
+        (lambda: viz.gradient_flow({"a": [0.0, 0.0]}), DataError, r"not all 0, got shape \(2,\) in 'a'"),
+        (lambda: viz.gradient_flow([1.0, -1.0]), DataError, "finite norms"),
+        (lambda: viz.gradient_flow([[1.0]]), DataError, r"got shape \(1, 1\)"),
         (lambda: viz.histogram([1.0], bins=0), ArgumentError, "got 0"),
     ],
 )

@@ -12,7 +12,7 @@ from deepcore.viz.boltzmann import (
     reconstructions,
 )
 from deepcore.viz.classes import confusion, worst_indices, worst_mistakes
-from deepcore.viz.curves import histogram, histograms, learning_curves
+from deepcore.viz.curves import gradient_flow, histogram, histograms, learning_curves
 from deepcore.viz.images import feature_maps, filters, heatmaps, image_grid
 from deepcore.viz.report import Report
 from deepcore.viz.style import save_figure
@@ -26,6 +26,7 @@ __all__ = [
     "dreams_of_labels",
     "feature_maps",
     "filters",
+    "gradient_flow",
     "heatmaps",
     "hidden_filters",
     "histogram",

@@ -1,4 +1,4 @@
-"""Learning curves and histograms."""
+"""Learning curves, histograms, gradients over time."""
 
 from __future__ import annotations
 
@@ -81,6 +81,57 @@ def histograms(values: Mapping[str, ArrayLike], bins: int = 40, columns: int = 3
         axes.xaxis.set_major_locator(MaxNLocator(5))
         _draw_counts(axes, array, np.histogram_bin_edges(array, bins), PALETTE[0])
     return figure
+
+
+def gradient_flow(norms: ArrayLike | Mapping[str, ArrayLike]) -> Figure:
+    """Norms of gradients with respect to states over time steps, on a logarithmic axis: one line per named layer.
+
+    norms: those of `deepcore.explain.gradient_flow`, (steps,), or layer -> such. A line that falls towards the first
+    step is a gradient that vanishes on its way back, one that rises a gradient that explodes; the legend tells its mean
+    factor per step. A norm of 0 leaves a gap.
+    """
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+    named = dict(norms) if isinstance(norms, Mapping) else {"": norms}
+    lines = {name: np.asarray(values, np.float64) for name, values in named.items()}
+    for name, values in lines.items():
+        if values.ndim != 1 or not np.isfinite(values).all() or (values < 0).any() or not values.any():
+            raise DataError(
+                f"gradient_flow: expected finite norms (steps,) >= 0, not all 0, got shape {values.shape} in {name!r}"
+            )
+    if not lines:
+        raise DataError("gradient_flow: expected at least one layer, got none")
+    figure = new_figure(6.4, 3.6)
+    axes = figure.add_subplot()
+    style_axes(axes, "Gradient over time", "time step", "norm of d loss / d state")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(numticks=8))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", integer=True, min_n_ticks=1))
+    for i, (name, values) in enumerate(lines.items()):
+        at = np.arange(1, len(values) + 1)
+        colour = PALETTE[i % len(PALETTE)]
+        label = f"{name}: {_factor(at, values)}" if name else _factor(at, values)
+        axes.plot(at, np.where(values > 0, values, math.nan), color=colour, linewidth=1.8, label=label,
+                  marker="o" if len(values) <= 40 else None, markersize=3.5, markeredgewidth=0)  # fmt: skip
+    _whole_decades(axes, np.concatenate([v[v > 0] for v in lines.values()]))
+    style_legend(axes)
+    return figure
+
+
+def _factor(at: NDArray[np.int64], values: Curve) -> str:
+    """What a step back in time multiplies the norm by: from a line through the logarithms."""
+    positive = values > 0
+    if positive.sum() < 2:
+        return "one step"
+    slope = float(np.polyfit(at[positive], np.log(values[positive]), 1)[0])
+    return f"× {math.exp(-slope):.3g} per step back"
+
+
+def _whole_decades(axes: Axes, values: Curve) -> None:
+    """Let a logarithmic axis begin and end at powers of ten: noise alone then does not look like a trend."""
+    low, high = math.floor(math.log10(values.min())), math.ceil(math.log10(values.max()))
+    axes.set_ylim(10.0 ** (low - 0.05), 10.0 ** (max(high, low + 1) + 0.05))
 
 
 def _counted(owner: str, values: Mapping[str, ArrayLike], bins: int) -> dict[str, Curve]:
@@ -171,4 +222,4 @@ def _columns(history: History) -> dict[str, Curve]:
     return curves
 
 
-__all__ = ["histogram", "histograms", "learning_curve_panels", "learning_curves"]
+__all__ = ["gradient_flow", "histogram", "histograms", "learning_curve_panels", "learning_curves"]
