@@ -1,4 +1,4 @@
-"""Data: sets, splits, the loader, readers of files, the packaged digits, downloads."""
+"""Data: sets, splits, the loader, readers of files, packaged digits, made sequences, text, time series, downloads."""
 
 from __future__ import annotations
 
@@ -15,6 +15,16 @@ from deepcore.data.images import ImageFolder, read_image, write_image
 from deepcore.data.loader import DataLoader, Place
 from deepcore.data.mnist import FASHION_CLASSES, data_home, load_fashion_mnist, load_mnist
 from deepcore.data.npz import read_npz
+from deepcore.data.sequences import (
+    DIRECTIONS,
+    ORDER_SYMBOLS,
+    MovingDigits,
+    adding,
+    copy_memory,
+    digit_scenes,
+    moving_digits,
+    temporal_order,
+)
 
 if TYPE_CHECKING:
     from deepcore.data.download import fetch
@@ -29,7 +39,9 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
+    "DIRECTIONS",
     "FASHION_CLASSES",
+    "ORDER_SYMBOLS",
     "ArrayDataset",
     "Augment",
     "Batch",
@@ -37,21 +49,27 @@ __all__ = [
     "DataLoader",
     "Dataset",
     "ImageFolder",
+    "MovingDigits",
     "Place",
     "SequenceDataset",
     "Subset",
     "Table",
+    "adding",
     "cartoon_faces",
+    "copy_memory",
     "data_home",
+    "digit_scenes",
     "fetch",
     "k_fold",
     "load_digits",
     "load_fashion_mnist",
     "load_mnist",
+    "moving_digits",
     "read_csv",
     "read_idx",
     "read_image",
     "read_npz",
+    "temporal_order",
     "train_val_split",
     "write_idx",
     "write_image",
