@@ -25,6 +25,7 @@ from deepcore.data.sequences import (
     moving_digits,
     temporal_order,
 )
+from deepcore.data.text import SPECIALS, StreamLoader, Tokenizer, Vocabulary, batchify, pad_sequences
 
 if TYPE_CHECKING:
     from deepcore.data.download import fetch
@@ -42,6 +43,7 @@ __all__ = [
     "DIRECTIONS",
     "FASHION_CLASSES",
     "ORDER_SYMBOLS",
+    "SPECIALS",
     "ArrayDataset",
     "Augment",
     "Batch",
@@ -52,9 +54,13 @@ __all__ = [
     "MovingDigits",
     "Place",
     "SequenceDataset",
+    "StreamLoader",
     "Subset",
     "Table",
+    "Tokenizer",
+    "Vocabulary",
     "adding",
+    "batchify",
     "cartoon_faces",
     "copy_memory",
     "data_home",
@@ -65,6 +71,7 @@ __all__ = [
     "load_fashion_mnist",
     "load_mnist",
     "moving_digits",
+    "pad_sequences",
     "read_csv",
     "read_idx",
     "read_image",
