@@ -25,6 +25,7 @@ from deepcore.data.sequences import (
     moving_digits,
     temporal_order,
 )
+from deepcore.data.series import Standardizer, calendar_features, check_times, ett_split, regularise, windows
 from deepcore.data.text import SPECIALS, StreamLoader, Tokenizer, Vocabulary, batchify, pad_sequences
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ __all__ = [
     "MovingDigits",
     "Place",
     "SequenceDataset",
+    "Standardizer",
     "StreamLoader",
     "Subset",
     "Table",
@@ -61,10 +63,13 @@ __all__ = [
     "Vocabulary",
     "adding",
     "batchify",
+    "calendar_features",
     "cartoon_faces",
+    "check_times",
     "copy_memory",
     "data_home",
     "digit_scenes",
+    "ett_split",
     "fetch",
     "k_fold",
     "load_digits",
@@ -76,8 +81,10 @@ __all__ = [
     "read_idx",
     "read_image",
     "read_npz",
+    "regularise",
     "temporal_order",
     "train_val_split",
+    "windows",
     "write_idx",
     "write_image",
 ]
