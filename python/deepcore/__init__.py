@@ -16,7 +16,7 @@ __version__: str = _C.__version__
 
 # Loaded at first use, so that `import deepcore` stays as quick as numpy.
 _LAZY_MODULES = ("cli", "data", "estimators", "explain", "graph", "metrics", "models", "nn", "optim", "random",
-                 "testing", "train", "viz")  # fmt: skip
+                 "sequence_metrics", "testing", "train", "viz")  # fmt: skip
 _LAZY_NAMES = {
     "Autoencoder": "estimators",
     "CapturedStep": "graph",
