@@ -133,15 +133,13 @@ def load_treebank(folder: Path) -> dict[str, list[Tree]]:
 
 def load_etth1(folder: Path) -> tuple[Series, tuple[slice, slice, slice]]:
     """Transformer temperatures by the hour, oil temperature 'OT' last, and the rows to train, validate and test on."""
-    table = read_csv(_there(folder / "ETTh1.csv.gz"), "date", True, text_target=True)
-    series = Series(np.asarray(table.y).astype("datetime64[h]"), table.x, table.columns)
+    series = _series(folder / "ETTh1.csv.gz", "date", "h")
     return series, ett_split(len(series.times))
 
 
 def load_airline(folder: Path) -> Series:
     """Thousands of passengers by the month, 1949 to 1960. There is no official split."""
-    table = read_csv(_there(folder / "airline-passengers.csv"), "Month", True, text_target=True)
-    return Series(np.asarray(table.y).astype("datetime64[M]"), table.x, table.columns)
+    return _series(folder / "airline-passengers.csv", "Month", "M")
 
 
 def load_flickr8k(folder: Path) -> tuple[Captioned, Captioned, Captioned]:
@@ -152,8 +150,11 @@ def load_flickr8k(folder: Path) -> tuple[Captioned, Captioned, Captioned]:
         name, _, number = key.rpartition("#")
         captions.setdefault(name, {})[int(number)] = caption
     path = _there(folder / "images_96.zip")
-    with zipfile.ZipFile(path) as archive:
-        train, dev, test = (_captioned(folder, archive, captions, part) for part in ("train", "dev", "test"))
+    try:
+        with zipfile.ZipFile(path) as archive:
+            train, dev, test = (_captioned(folder, archive, captions, part) for part in ("train", "dev", "test"))
+    except (zipfile.BadZipFile, zlib.error, KeyError, OSError) as error:
+        raise DataError(f"load_flickr8k: expected an archive of all pictures, got {error!r} in {path}") from error
     return train, dev, test
 
 
@@ -192,6 +193,16 @@ def read_trees(text: str, where: str) -> Iterator[Tree]:
         last = piece
     if open_nodes:
         raise DataError(f"read_trees: expected ')', got the end in tree {number} of {where}")
+
+
+def _series(path: Path, column: str, unit: str) -> Series:
+    """A table whose timestamps stand in `column`."""
+    table = read_csv(_there(path), column, True, text_target=True)
+    try:
+        times = np.asarray(table.y).astype(f"datetime64[{unit}]")
+    except ValueError as error:
+        raise DataError(f"corpora: expected timestamps in column {column}, got {error} in {path}") from error
+    return Series(times, table.x, table.columns)
 
 
 def _reviews(rows: list[tuple[int, int, str]]) -> Reviews:

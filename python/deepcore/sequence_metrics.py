@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deepcore.errors import ArgumentError, DataError, DtypeError, ShapeError
+from deepcore.metrics import _number_pair, _numbers
 
 Floats = NDArray[np.float64]
 Sentence = Sequence[Any]
@@ -139,7 +140,7 @@ def mape(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     Raises:
         DataError: a true value is 0.
     """
-    truth, predicted = _pair("mape", y_true, y_pred)
+    truth, predicted = _number_pair("mape", y_true, y_pred)
     if (truth == 0).any():
         where = tuple(int(i) for i in np.argwhere(truth == 0)[0])
         raise DataError(f"mape: expected true values other than 0, got 0 at {where}; mase has no such limit")
@@ -157,7 +158,7 @@ def mase(y_true: ArrayLike, y_pred: ArrayLike, y_train: ArrayLike, season: int =
         DataError: y_train has no more rows than a season, or repeats itself exactly.
     """
     name = "mase"
-    truth, predicted = _pair(name, y_true, y_pred)
+    truth, predicted = _number_pair(name, y_true, y_pred)
     train = _numbers(name, "y_train", y_train)
     if train.ndim not in (1, 2) or (train.ndim == 2 and truth.shape[-1] != train.shape[1]):
         raise ShapeError(
@@ -180,8 +181,9 @@ def interval_coverage(y_true: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> 
         DataError: a lower bound is above its upper bound.
     """
     name = "interval_coverage"
-    truth, low = _pair(name, y_true, lower)
-    _, high = _pair(name, y_true, upper)
+    truth, low, high = _numbers(name, "y_true", y_true), _numbers(name, "lower", lower), _numbers(name, "upper", upper)
+    if not truth.shape == low.shape == high.shape:
+        raise ShapeError(f"{name}: expected three arrays of one shape, got {truth.shape}, {low.shape} and {high.shape}")
     if (low > high).any():
         where = tuple(int(i) for i in np.argwhere(low > high)[0])
         raise DataError(f"{name}: expected lower <= upper, got {low[where]} and {high[where]} at {where}")
@@ -202,7 +204,7 @@ def pinball(y_true: ArrayLike, y_pred: ArrayLike, quantile: float | Sequence[flo
     if q.dtype.kind not in "iuf" or q.ndim > 1 or q.size == 0 or not ((q > 0) & (q < 1)).all():
         raise ArgumentError(f"{name}: expected 0 < quantile < 1, or several, got {quantile!r}")
     truth = _numbers(name, "y_true", y_true)
-    truth, predicted = _pair(name, np.repeat(truth[..., None], len(q), axis=-1) if q.ndim else truth, y_pred)
+    truth, predicted = _number_pair(name, np.repeat(truth[..., None], len(q), axis=-1) if q.ndim else truth, y_pred)
     above = truth - predicted
     return float(np.mean(np.maximum(q * above, (q - 1) * above)))
 
@@ -227,26 +229,6 @@ def _check_sentences(name: str, references: Sequence[Sequence[Sentence]], candid
             raise DataError(f"{name}: expected at least one reference of each candidate, got none at {i}")
         if any(isinstance(sentence, str) for sentence in (truths, candidate, *truths)):
             raise DtypeError(f"{name}: expected sentences as sequences of tokens, got a text at {i}; split it first")
-
-
-def _numbers(name: str, argument: str, value: ArrayLike) -> Floats:
-    array = np.asarray(value)
-    if array.dtype.kind not in "iuf":
-        raise DtypeError(f"{name}: expected numbers as {argument}, got {array.dtype}")
-    if array.size == 0:
-        raise DataError(f"{name}: expected at least one value, got {argument} of shape {array.shape}")
-    numbers = array.astype(np.float64)
-    if not np.isfinite(numbers).all():
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(numbers))[0])
-        raise DataError(f"{name}: expected finite {argument}, got {numbers[where]} at {where}")
-    return numbers
-
-
-def _pair(name: str, y_true: ArrayLike, other: ArrayLike) -> tuple[Floats, Floats]:
-    truth, predicted = _numbers(name, "y_true", y_true), _numbers(name, "predictions", other)
-    if truth.shape != predicted.shape:
-        raise ShapeError(f"{name}: expected two arrays of one shape, got {truth.shape} and {predicted.shape}")
-    return truth, predicted
 
 
 __all__ = ["Bleu", "bleu", "cider", "interval_coverage", "mape", "mase", "perplexity", "pinball"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tarfile
 import zipfile
 from collections import Counter
 from collections.abc import Callable
@@ -105,12 +106,32 @@ def test_missing_and_damaged_files(load: Callable[[Path], object], name: str, tm
         load(tmp_path)
 
 
-def test_an_archive_without_reviews_and_names_without_captions(tmp_path: Path) -> None:
+def test_an_archive_without_reviews(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "aclImdb_subset.tar.gz", "w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("aclImdb/train/pos/1_9.txt"))
+    with pytest.raises(DataError, match="expected reviews to train and test on, got 1 and 0"):
+        corpora.load_imdb(tmp_path)
+
+
+def test_timestamps_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "airline-passengers.csv").write_text('"Month","Passengers"\n"January",112\n')
+    with pytest.raises(DataError, match="expected timestamps in column Month"):
+        corpora.load_airline(tmp_path)
+
+
+def test_pictures_and_captions_that_do_not_fit(tmp_path: Path) -> None:
+    pytest.importorskip("PIL")
     with zipfile.ZipFile(tmp_path / "images_96.zip", "w"):
         pass
     (tmp_path / "Flickr8k.token.txt.gz").write_bytes(gzip.compress(b"a.jpg#0\tA dog .\n"))
     (tmp_path / "Flickr_8k.trainImages.txt").write_text("b.jpg\n")
     with pytest.raises(DataError, match=r"expected captions of b\.jpg"):
+        corpora.load_flickr8k(tmp_path)
+    (tmp_path / "Flickr_8k.trainImages.txt").write_text("a.jpg\n")
+    with pytest.raises(DataError, match=r"expected an archive of all pictures, got .*a\.jpg"):
+        corpora.load_flickr8k(tmp_path)
+    (tmp_path / "images_96.zip").write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"expected an archive of all pictures"):
         corpora.load_flickr8k(tmp_path)
 
 

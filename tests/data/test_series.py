@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from deepcore.data.dataset import ArrayDataset
 from deepcore.data.series import Standardizer, calendar_features, check_times, ett_split, regularise, windows
 from deepcore.errors import ArgumentError, CheckpointError, DataError, DtypeError, ShapeError
 
@@ -34,6 +35,8 @@ def test_windows_are_views_in_order() -> None:
     np.testing.assert_array_equal(x[1], table[3:7])
     np.testing.assert_array_equal(y[1], table[7:8])
     assert windows(series, 8, 2)[0].shape == (1, 8)
+    dataset = ArrayDataset(x, y)
+    assert np.shares_memory(dataset.arrays[0], table) and dataset[np.array([1])][1].tolist() == [[[21, 22, 23]]]
 
 
 @pytest.mark.parametrize(

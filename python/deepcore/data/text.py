@@ -300,19 +300,29 @@ class StreamLoader:
             raise ArgumentError(f"StreamLoader: expected steps >= 1, got {steps}")
         self.steps = steps
         self.batch_first = batch_first
-        self.epoch = 0  # of the next window
-        self.batch = 0  # windows of this epoch that were handed out
-        self._resume = 0
+        self._epoch = 0
+        self._batch = 0  # windows of this epoch that were handed out
+        self._resume = 0  # where the next iteration begins
 
     def __len__(self) -> int:
         """Number of windows in an epoch."""
         positions: int = self.streams.shape[1] - 1
         return -(-positions // self.steps)
 
+    @property
+    def epoch(self) -> int:
+        """The epoch of the next window: it goes up when the last window of an epoch is handed out."""
+        return self._epoch
+
+    @property
+    def batch(self) -> int:
+        """How many windows of this epoch were handed out."""
+        return self._batch
+
     def __iter__(self) -> Iterator[tuple[Ints, Ints]]:
         """Yield the windows of the current epoch."""
-        epoch, start = self.epoch, self._resume
-        self._resume = self.batch = 0
+        epoch, start = self._epoch, self._resume
+        self._resume = self._batch = 0
         for number in range(start, len(self)):
             first = number * self.steps
             last = min(first + self.steps, self.streams.shape[1] - 1)
@@ -320,12 +330,12 @@ class StreamLoader:
             if not self.batch_first:
                 inputs, targets = inputs.T, targets.T
             # Before the window is handed out, so that a state taken while it is used counts it as used.
-            self.epoch, self.batch = (epoch, number + 1) if number + 1 < len(self) else (epoch + 1, 0)
+            self._epoch, self._batch = (epoch, number + 1) if number + 1 < len(self) else (epoch + 1, 0)
             yield np.ascontiguousarray(inputs), np.ascontiguousarray(targets)
 
     def state_dict(self) -> dict[str, Any]:
         """Epoch, windows handed out, and what their places depend on; JSON values."""
-        return {"epoch": self.epoch, "batch": self.batch, **self._identity()}
+        return {"epoch": self._epoch, "batch": self._batch, **self._identity()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on after the window that was the last one when the state was taken.
@@ -342,7 +352,7 @@ class StreamLoader:
             raise CheckpointError(
                 f"StreamLoader: expected epoch >= 0 and batch in 0..{len(self) - 1}, got {epoch!r} and {batch!r}"
             )
-        self.epoch, self.batch, self._resume = epoch, batch, batch
+        self._epoch, self._batch, self._resume = epoch, batch, batch
 
     def _identity(self) -> dict[str, Any]:
         return {"streams": self.streams.shape[0], "length": self.streams.shape[1], "steps": self.steps}
