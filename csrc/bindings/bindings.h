@@ -87,5 +87,6 @@ void bind_pool(py::module_& m);
 void bind_random(py::module_& m);
 void bind_rbm(py::module_& m);
 void bind_reduce(py::module_& m);
+void bind_rnn(py::module_& m);
 
 }  // namespace dc

@@ -48,4 +48,5 @@ PYBIND11_MODULE(_C, m) {
   dc::bind_random(m);
   dc::bind_rbm(m);
   dc::bind_reduce(m);
+  dc::bind_rnn(m);
 }

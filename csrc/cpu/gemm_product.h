@@ -375,6 +375,8 @@ struct Product {
         }
       activate_rows(c, s.m, s.c_row, s.n, s.activation);
       finish(0, s.m, 0, s.n);
+    } else if (s.in_order) {
+      tiles_of(context);
     } else if ((s.n == 1 || s.m == 1) && !packed_b) {
       ThinProduct<T, Finish>{s, a, b, bias, c, finish}.vector(context);
     } else if (in_few_rows()) {

@@ -16,6 +16,7 @@ struct MatmulShape {
   int64_t b_row, b_col, b_batch = 0;
   int64_t c_row, c_batch = 0;
   bool accumulate = false;  // C += instead of C =
+  bool in_order = false;    // sums over k go the same way for any m, so that a row has the same bits in any A
   Activation activation = Activation::none;
 };
 

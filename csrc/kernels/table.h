@@ -14,6 +14,7 @@
 #include "random.h"
 #include "rbm.h"
 #include "reduce.h"
+#include "rnn.h"
 
 namespace dc {
 
@@ -30,7 +31,8 @@ namespace dc {
   X(PoolKernels, pool)               \
   X(RandomKernels, random)           \
   X(RbmKernels, rbm)                 \
-  X(ReduceKernels, reduce)
+  X(ReduceKernels, reduce)           \
+  X(RnnKernels, rnn)
 
 #define DC_FAMILY_MEMBER(Kernels, name) const Kernels<T>* name;
 template <class T>

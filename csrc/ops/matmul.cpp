@@ -125,7 +125,7 @@ Array pack_linear(const Array& w0) {
 }
 
 Array linear(const Array& x0, const Array& w0, const std::optional<Array>& bias0, Activation activation,
-             const std::optional<Array>& packed) {
+             const std::optional<Array>& packed, bool in_order) {
   DC_CHECK(w0.ndim() == 2 && x0.ndim() >= 1 && x0.shape(x0.ndim() - 1) == w0.shape(1), ShapeError,
            "linear: expected x (..., c) and w (k, c), got ", x0.shape(), " and ", w0.shape());
   check_same_dtype("linear", x0, w0);
@@ -145,6 +145,7 @@ Array linear(const Array& x0, const Array& w0, const std::optional<Array>& bias0
   s.a_col = 1;
   s.c_row = s.n;
   s.activation = activation;
+  s.in_order = in_order;
   Dims shape = x.shape();
   shape[shape.size() - 1] = s.n;
   return dispatch_float("linear", x.dtype(), [&]<class T>(T) {

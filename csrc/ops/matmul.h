@@ -18,8 +18,9 @@ struct GemmCall {
 GemmCall gemm_call(const Array& a, const Array& b);
 // activation(x w^T + bias): x (..., c), w (k, c), bias (k) -> (..., k), one pass.
 // `packed`: null, or pack_linear(w) made on this instruction set, which then stands for w.
+// in_order: a row of x gives the same bits whatever the others are and however many.
 Array linear(const Array& x, const Array& w, const std::optional<Array>& bias, Activation activation,
-             const std::optional<Array>& packed = std::nullopt);
+             const std::optional<Array>& packed = std::nullopt, bool in_order = false);
 // Cotangents of the arguments of y = linear(x, w, bias, activation) from that of y, each where it is needed.
 struct LinearGrads {
   std::optional<Array> x, w, bias;

@@ -349,20 +349,22 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(Tile::kThreads, Tile::kMinBlocks)
 
 // An estimate of the time with one tile, in multiply-adds of a multiprocessor.
 template <class Tile>
-double mma_time(double efficiency, long long m, long long n, long long k, long long batches) {
+double mma_time(double efficiency, long long m, long long n, long long k, long long batches, long long least_depth) {
   const long long tiles = ceil_div(m, Tile::kM) * ceil_div(n, Tile::kN) * batches;
-  const int parts = parts_of(tiles, k, kLeastDepth);
+  const int parts = parts_of(tiles, k, least_depth);
   const double depth = static_cast<double>(ceil_div(k, parts)) + 64;  // and what a block costs besides
   return static_cast<double>(ceil_div(tiles * parts, 132)) * Tile::kM * Tile::kN * depth / efficiency;
 }
 
 // with(tile) of the tile that is done first.
 template <Precision kPrecision, class With>
-void with_mma_tile(long long m, long long n, long long k, long long batches, const With& with) {
+void with_mma_tile(long long m, long long n, long long k, long long batches, const With& with,
+                   long long least_depth = kLeastDepth) {
   // Smaller tiles split operands more often for each product.
-  const double narrow = mma_time<NarrowMma>(0.7, m, n, k, batches), tall = mma_time<TallMma>(0.85, m, n, k, batches);
+  const double narrow = mma_time<NarrowMma>(0.7, m, n, k, batches, least_depth);
+  const double tall = mma_time<TallMma>(0.85, m, n, k, batches, least_depth);
   if constexpr (kWideFits<kPrecision>)
-    if (mma_time<WideMma>(1.0, m, n, k, batches) <= std::min(narrow, tall)) return with(WideMma{});
+    if (mma_time<WideMma>(1.0, m, n, k, batches, least_depth) <= std::min(narrow, tall)) return with(WideMma{});
   if (tall <= narrow) return with(TallMma{});
   with(NarrowMma{});
 }
@@ -373,11 +375,12 @@ constexpr size_t kMmaBytes =
 
 template <Precision kPrecision, class A, class B>
 void mma_at(const char* op, Context& context, const A& a, const B& b, const Output<float>& out, long long m,
-            long long n, long long k, long long batches) {
-  with_mma_tile<kPrecision>(m, n, k, batches, [&]<class Tile>(Tile) {
+            long long n, long long k, long long batches, long long least_depth) {
+  const auto with = [&]<class Tile>(Tile) {
     run_tiles<float>(op, context, mma_product<kPrecision, Tile, A, B, NoFinish>, Tile::kThreads, kMmaBytes<Tile, A, B>,
-                     Tile::kM, Tile::kN, kStep, kLeastDepth, a, b, out, m, n, k, batches);
-  });
+                     Tile::kM, Tile::kN, kStep, least_depth, a, b, out, m, n, k, batches);
+  };
+  with_mma_tile<kPrecision>(m, n, k, batches, with, least_depth);
 }
 
 // Whether the tensor cores are worth their larger tiles, and allowed.
@@ -385,15 +388,17 @@ inline bool mma_pays(Precision precision, long long m, long long n, long long k,
   return precision != Precision::strict && m >= 4 && n >= 4 && k >= 8 && m * n * k * batches >= 1 << 18;
 }
 
+// whole: no sum is cut into parts.
 template <class A, class B>
 void mma(const char* op, Context& context, Precision precision, const A& a, const B& b, const Output<float>& out,
-         long long m, long long n, long long k, long long batches) {
+         long long m, long long n, long long k, long long batches, bool whole = false) {
+  const long long least_depth = whole ? k + 1 : kLeastDepth;
   if (precision == Precision::tf32)
-    mma_at<Precision::tf32>(op, context, a, b, out, m, n, k, batches);
+    mma_at<Precision::tf32>(op, context, a, b, out, m, n, k, batches, least_depth);
   else if (precision == Precision::high)
-    mma_at<Precision::high>(op, context, a, b, out, m, n, k, batches);
+    mma_at<Precision::high>(op, context, a, b, out, m, n, k, batches, least_depth);
   else
-    mma_at<Precision::accurate>(op, context, a, b, out, m, n, k, batches);
+    mma_at<Precision::accurate>(op, context, a, b, out, m, n, k, batches, least_depth);
 }
 
 }  // namespace dc::cuda

@@ -2,6 +2,8 @@
 // Tensor cores for float32 (gemm_mma.cuh) where the product fills them; few rows or columns: gemm_few.cuh; the rest and
 // doubles: gemm_simt.cuh.
 // Packed B is B^T as plain rows, so that loads run along p whatever the layout was.
+// In order: tensor cores or multiply-adds by the sizes of B alone, sums in one part. All tiles of a kind add up a
+// result's terms in the same order, so that a row has the same bits for any m.
 #include "families/families.h"
 #include "families/gemm_few.cuh"
 #include "families/gemm_mma.cuh"
@@ -33,6 +35,7 @@ void gemm(const MatmulShape& s, const T* a, const T* b, const T* packed_b, const
 int64_t packed_b_size(int64_t k, int64_t n) { return k * n; }
 
 constexpr int kThreads = 256;
+constexpr long long kUsualRows = 64;  // that products in order are taken to have where their kernel is chosen
 
 template <class T>
 DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4)
@@ -63,12 +66,12 @@ void product(const char* op, Precision precision, const MatmulShape& s, const fl
              const float* bias, float* c, Context& context) {
   if (s.batch == 0 || s.m == 0 || s.n == 0) return;
   const Operands<float> o(s, a, b, bias, c);
-  if (few_pays(s.m, s.n, s.k)) return few(op, context, o.a, o.b, o.out, s.m, s.n, s.k, s.batch);
+  if (!s.in_order && few_pays(s.m, s.n, s.k)) return few(op, context, o.a, o.b, o.out, s.m, s.n, s.k, s.batch);
   const bool a_along = s.a_col == 1, b_along = s.b_row == 1, both_across = !a_along && b_along;
-  if (!mma_pays(precision, s.m, s.n, s.k, s.batch) || (both_across && bias))
-    return simt<true>(op, context, o.a, o.b, o.out, s.m, s.n, s.k, s.batch);
+  if (!mma_pays(precision, s.in_order ? kUsualRows : s.m, s.n, s.k, s.in_order ? 1 : s.batch) || (both_across && bias))
+    return simt<true>(op, context, o.a, o.b, o.out, s.m, s.n, s.k, s.batch, s.in_order);
   const auto with = [&](const auto& left, const auto& right, const Output<float>& out, int64_t m, int64_t n) {
-    mma(op, context, precision, left, right, out, m, n, s.k, s.batch);
+    mma(op, context, precision, left, right, out, m, n, s.k, s.batch, s.in_order);
   };
   if (both_across) {  // C^T = B^T A^T has the layouts of a plain product
     Output<float> turned = o.out;
@@ -86,8 +89,8 @@ void product(const char* op, Precision, const MatmulShape& s, const double* a, c
              double* c, Context& context) {
   if (s.batch == 0 || s.m == 0 || s.n == 0) return;
   const Operands<double> o(s, a, b, bias, c);
-  if (few_pays(s.m, s.n, s.k)) return few(op, context, o.a, o.b, o.out, s.m, s.n, s.k, s.batch);
-  simt<true>(op, context, o.a, o.b, o.out, s.m, s.n, s.k, s.batch);
+  if (!s.in_order && few_pays(s.m, s.n, s.k)) return few(op, context, o.a, o.b, o.out, s.m, s.n, s.k, s.batch);
+  simt<true>(op, context, o.a, o.b, o.out, s.m, s.n, s.k, s.batch, s.in_order);
 }
 
 const MatmulKernels<float> matmul_f32 = {gemm<float>, gemm_sgd<float>, packed_b_size, pack_b<float>};

@@ -272,6 +272,7 @@ def not_equal(a: Array, b: Array) -> Array: ...
 def num_threads() -> int: ...
 def one_hot(index: Array, c: int, on: float, off: float, dtype: Any) -> Array: ...
 def pack_linear(w: Array) -> Array: ...
+def pack_rnn(cell: int, u: Array) -> Array: ...
 def pool_gather(x: Array, index: Array, options: PoolOptions) -> Array: ...
 def pool_scatter(g: Array, index: Array, shape: Sequence[int], options: PoolOptions) -> Array: ...
 def power(a: Array, b: Array, p0: float = 0.0, p1: float = 0.0) -> Array: ...
@@ -354,6 +355,38 @@ def rmsprop_step(
     centred: bool,
     momentum: float,
 ) -> None: ...
+def rnn(
+    options: tuple[int, int, tuple[float, float, float], bool],
+    x: Array,
+    w: Array,
+    u: Array,
+    bias: Array | None = None,
+    bias_h: Array | None = None,
+    peephole: Array | None = None,
+    h0: Array | None = None,
+    c0: Array | None = None,
+    lengths: Array | None = None,
+    keep: bool = False,
+    packed_w: Array | None = None,
+    packed_u: Array | None = None,
+) -> tuple[Array, Array, Array | None, tuple[Array, Array, Array | None, Array | None] | None]: ...
+def rnn_grad(
+    options: tuple[int, int, tuple[float, float, float], bool],
+    gy: Array | None,
+    gh: Array | None,
+    gc: Array | None,
+    saved: tuple[Array, Array, Array | None, Array | None],
+    needed: tuple[bool, bool, bool, bool, bool, bool, bool, bool],
+    x: Array,
+    w: Array,
+    u: Array,
+    bias: Array | None = None,
+    bias_h: Array | None = None,
+    peephole: Array | None = None,
+    lengths: Array | None = None,
+) -> tuple[
+    Array | None, Array | None, Array | None, Array | None, Array | None, Array | None, Array | None, Array | None
+]: ...
 def round(x: Array, p0: float = 0.0, p1: float = 0.0) -> Array: ...
 def rsqrt(x: Array, p0: float = 0.0, p1: float = 0.0) -> Array: ...
 def scalar(arg0: float, arg1: Array) -> Array: ...

@@ -17,13 +17,10 @@ static DC_INLINE VecF scale2(VecF p, VecF n) {
 #endif
 }
 
-static DC_INLINE VecF exp(VecF x) {
-  // The ends lie beyond overflow and underflow; what underflows to 0 is left out, since making subnormals stalls.
-  // min returns its second argument for NaN, so NaN passes.
-  const auto gone = lt(x, VecF::set(-104.0f));
-  const VecF xc = min(VecF::set(89.0f), select(gone, VecF::zero(), x));
-  const VecF n = round(xc * VecF::set(1.44269504088896341f));
-  VecF r = fnma(n, VecF::set(0.693359375f), xc);
+// e^x = 2^n (1 + p) for x in [-104, 89], n integral.
+static DC_INLINE VecF exp_parts(VecF x, VecF& n) {
+  n = round(x * VecF::set(1.44269504088896341f));
+  VecF r = fnma(n, VecF::set(0.693359375f), x);
   r = fnma(n, VecF::set(-2.12194440e-4f), r);
   VecF p = VecF::set(1.9875691500e-4f);
   p = fma(p, r, VecF::set(1.3981999507e-3f));
@@ -31,7 +28,16 @@ static DC_INLINE VecF exp(VecF x) {
   p = fma(p, r, VecF::set(4.1665795894e-2f));
   p = fma(p, r, VecF::set(1.6666665459e-1f));
   p = fma(p, r, VecF::set(5.0000001201e-1f));
-  p = fma(p, r * r, r) + VecF::set(1.0f);
+  return fma(p, r * r, r);
+}
+
+static DC_INLINE VecF exp(VecF x) {
+  // The ends lie beyond overflow and underflow; what underflows to 0 is left out, since making subnormals stalls.
+  // min returns its second argument for NaN, so NaN passes.
+  const auto gone = lt(x, VecF::set(-104.0f));
+  const VecF xc = min(VecF::set(89.0f), select(gone, VecF::zero(), x));
+  VecF n;
+  const VecF p = exp_parts(xc, n) + VecF::set(1.0f);
   return select(gone, VecF::zero(), scale2(p, n));
 }
 

@@ -17,8 +17,12 @@ from deepcore.nn.pool import (
 )  # fmt: skip
 from deepcore.nn.rbm import RBM
 from deepcore.nn.residual import Residual
+from deepcore.nn.rnn import GRU, LSTM, MGU, Recurrent, RecurrentState, SimpleRNN
 
 __all__ = [
+    "GRU",
+    "LSTM",
+    "MGU",
     "RBM",
     "Activation",
     "AdaptiveAvgPool2d",
@@ -42,9 +46,12 @@ __all__ = [
     "Module",
     "Parameter",
     "ReLU",
+    "Recurrent",
+    "RecurrentState",
     "Reshape",
     "Residual",
     "Sequential",
+    "SimpleRNN",
     "Upsample",
     "init",
 ]  # fmt: skip

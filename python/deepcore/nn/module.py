@@ -74,13 +74,13 @@ class Module:
         object.__setattr__(self, name, value)
 
     # ---- running ----
-    def forward(self, *args: Any) -> Any:
+    def forward(self, *args: Any, **options: Any) -> Any:
         """The computation; written by subclasses, called through `module(...)`."""
         raise ArgumentError(f"{type(self).__name__}: a module needs a forward method")
 
-    def __call__(self, *args: Any) -> Any:
-        """`forward`, then the hooks."""
-        y = self.forward(*args)
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """`forward`, then the hooks, which see the arguments given by position."""
+        y = self.forward(*args, **options)
         for hook in self._forward_hooks:
             hook(self, args, y)
         return y

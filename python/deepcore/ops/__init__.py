@@ -133,6 +133,7 @@ from deepcore.ops.rbm import (
     rbm_swap,
 )
 from deepcore.ops.reduce import logsumexp, max, maxout, mean, min, norm, prod, sum, var
+from deepcore.ops.rnn import recurrent
 from deepcore.ops.similarity import ssim
 from deepcore.tensor import Tensor, as_tensor
 
@@ -167,8 +168,9 @@ __all__ = [
     "logsumexp", "lp_pool2d", "matmul", "max", "max_pool2d", "max_pool2d_with_index", "max_unpool2d", "maximum",
     "maxout", "mean", "min", "minimum", "mixup", "mse_loss", "multiply", "narrow", "negative", "norm", "not_equal",
     "one_hot", "pad", "power", "prod", "rbm_anneal", "rbm_energy", "rbm_energy_gap", "rbm_free_energy", "rbm_gibbs",
-    "rbm_half_step", "rbm_statistics", "rbm_swap", "reciprocal", "relu", "reshape", "resize", "round", "rsqrt",
-    "scatter_add", "sigmoid", "sign", "silu", "sin", "softmax", "softmax_cross_entropy", "softplus", "softsign", "sort",
-    "split", "spread2d", "sqrt", "square", "squeeze", "ssim", "stack", "step", "subtract", "sum", "sum_pool2d",
-    "swap_axes", "take", "take_along", "tanh", "to", "top_k", "transpose", "upsample", "var", "where",
+    "rbm_half_step", "rbm_statistics", "rbm_swap", "reciprocal", "recurrent", "relu", "reshape", "resize", "round",
+    "rsqrt", "scatter_add", "sigmoid", "sign", "silu", "sin", "softmax", "softmax_cross_entropy", "softplus",
+    "softsign", "sort", "split", "spread2d", "sqrt", "square", "squeeze", "ssim", "stack", "step", "subtract",
+    "sum", "sum_pool2d", "swap_axes", "take", "take_along", "tanh", "to", "top_k", "transpose", "upsample", "var",
+    "where",
 ]  # fmt: skip

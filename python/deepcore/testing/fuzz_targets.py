@@ -16,6 +16,7 @@ import deepcore as dc
 from deepcore import _C, ops, random
 from deepcore.autograd import grad, registry
 from deepcore.errors import Error
+from deepcore.ops.rnn import PackedRecurrent
 from deepcore.tensor import Tensor
 from deepcore.testing.case import all_cases
 
@@ -62,7 +63,10 @@ def _kind_of(annotation: str) -> str:
         "Sequence[tuple[int, int]]": "pairs", "float | Sequence[float]": "float", "PoolOptions": "options",
         "StepOptions": "step", "Units": "units", "tuple[int, int, int, int, int, bool]": "unit codes", "Hold": "hold",
         "Sequence[float]": "floats", "tuple[Tensor, Tensor, Tensor]": "three tensors",
-        "numpy.ndarray": "ndarray", "float | Tensor": "float",
+        "numpy.ndarray": "ndarray", "float | Tensor": "float", "Sequence[int] | Tensor": "lengths",
+        "PackedRecurrent": "packed", "tuple[int, int, tuple[float, float, float], bool]": "cell codes",
+        "tuple[bool, bool, bool, bool, bool, bool, bool, bool]": "eight bools",
+        "tuple[Array, Array, Array, Array]": "four arrays",
     }  # fmt: skip
     kind = table[a]
     return kind + "?" if optional and not kind.endswith("?") else kind
@@ -255,6 +259,9 @@ def _call_what_has_no_case() -> None:
     for p in (0.5, random.uniform((3, 5), seed=0)):
         random.bernoulli(p, (3, 5), seed=0)
     random.permutation(7, seed=0)
+    x, w, u = (random.normal(shape, seed=i) for i, shape in enumerate(((3, 2, 4), (20, 4), (20, 5))))
+    with dc.no_grad():
+        ops.recurrent(x, w, u, packed=PackedRecurrent(), lengths=[3, 1], slope=[1.0, 2.0, 1.5])
     for change in (ops.sort, ops.contiguous):
         change(images)
     ops.to(images, "cpu")

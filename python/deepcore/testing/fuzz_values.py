@@ -10,6 +10,7 @@ import numpy as np
 from deepcore import _C
 from deepcore.errors import Error
 from deepcore.ops.rbm import KINDS, Hold, Units
+from deepcore.ops.rnn import PackedRecurrent
 from deepcore.tensor import DTYPES, Tensor
 
 LARGEST = 9  # sizes of axes are drawn from 0..LARGEST
@@ -142,6 +143,10 @@ def draw(rng: Rng, kind: str, shape: Sequence[int]) -> Any:
         return Hold(*(draw(rng, "tensor?", shape) for _ in range(3)))
     if kind == "three tensors":
         return tuple(draw(rng, "tensor", shape) for _ in range(3))
+    if kind == "four arrays":
+        return tuple(draw(rng, k, shape) for k in ("array", "array", "array?", "array?"))
+    if kind == "lengths":
+        return draw(rng, "tensor", shape[1:2]) if rng.random() < 0.3 else _ints(rng)
     if kind == "step":
         return _C.StepOptions(draw_float(rng), draw_float(rng), draw_float(rng), draw_float(rng))
     return _SIMPLE[kind](rng)
@@ -158,6 +163,11 @@ def _unit_codes(rng: Rng) -> tuple[int, int, int, int, int, bool]:
     visible, hidden = (int(rng.integers(0, 4)) if rng.random() < 0.95 else draw_int(rng) for _ in range(2))
     choice = draw_int(rng) if rng.random() < 0.3 else 0
     return visible, draw_int(rng), hidden, draw_int(rng), choice, bool(rng.random() < 0.2)
+
+
+def _cell_codes(rng: Rng) -> tuple[int, int, tuple[float, float, float], bool]:
+    cell, gate = (int(rng.integers(n)) if rng.random() < 0.95 else draw_int(rng) for n in (7, 3))
+    return cell, gate, (draw_float(rng), draw_float(rng), draw_float(rng)), bool(rng.integers(2))
 
 
 def _dtype(rng: Rng) -> Any:
@@ -180,6 +190,9 @@ _SIMPLE: dict[str, Callable[[Rng], Any]] = {
     "index": _key,
     "units": _units,
     "unit codes": _unit_codes,
+    "cell codes": _cell_codes,
+    "eight bools": lambda rng: tuple(bool(b) for b in rng.integers(0, 2, 8)),
+    "packed": lambda rng: PackedRecurrent(),
     "floats": lambda rng: (
         sorted(rng.random(rng.integers(0, 5)).tolist())
         if rng.random() < 0.7

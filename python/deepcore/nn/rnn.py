@@ -1,0 +1,366 @@
+"""Recurrent layers: stacked, in both directions, with gates that can be changed, whole sequences or step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from deepcore import ops, random
+from deepcore.errors import ArgumentError, ShapeError
+from deepcore.nn.activation import Dropout
+from deepcore.nn.init import Initializer, generator_for, initial
+from deepcore.nn.module import Module, Parameter
+from deepcore.ops import inplace
+from deepcore.ops.rnn import CELLS, GATES, PackedRecurrent, slopes_of
+from deepcore.tensor import Tensor, full, tensor
+
+PACKED_STEPS = 8  # in longer calls packing the weights costs less than a hundredth
+STEEP = 3.75  # the preset slope of steep gates
+
+
+class RecurrentState(NamedTuple):
+    """What a recurrent layer carries: h and, for cells with one, c: (layers * directions, batch, hidden) each."""
+
+    h: Tensor
+    c: Tensor | None = None
+
+    def detach(self) -> RecurrentState:
+        """The same values outside the tape: where truncated back propagation through time is cut."""
+        return RecurrentState(self.h.detach(), None if self.c is None else self.c.detach())
+
+
+class _Direction(Module):
+    """The weights of one layer in one direction."""
+
+    def __init__(
+        self, cell: str, inputs: int, hidden: int, *, bias: bool, peephole: bool, init: str | Initializer,
+        recurrent_init: str | Initializer, slopes: tuple[float, ...] | None, generator: random.Generator,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.name, self.cell = cell, CELLS[cell]
+        gates = len(self.cell.gates)
+        parts = [initial(init, (hidden, inputs), generator) for _ in range(gates)]
+        self.weight = Parameter(ops.concatenate(parts))
+        inner = [initial(recurrent_init, (hidden, hidden), generator) for _ in range(gates)]
+        self.recurrent_weight = Parameter(ops.concatenate(inner))
+        self.bias = Parameter(full((gates * hidden,), 0.0)) if bias else None
+        self.bias_h = Parameter(full((hidden,), 0.0)) if bias and cell == "gru" else None
+        self.peephole = Parameter(full((len(self.cell.peepholes), hidden), 0.0)) if peephole else None
+        self.slope = None if slopes is None else Parameter(tensor(np.asarray(slopes, np.float32)))
+        self._packed = PackedRecurrent()
+
+    def extra_repr(self) -> str:
+        """The sizes in the text of the module."""
+        return f"{self.weight.shape[1]}, {self.recurrent_weight.shape[1]}"
+
+    def of_gates(self, values: Sequence[Any], other: Any) -> list[Any]:
+        """values of the gates that have a slope, `other` for the rest, in the order of the weights."""
+        given = dict(zip(self.cell.sloped, values, strict=True))
+        return [given.get(g, other) for g in self.cell.gates]
+
+    def run(self, x: Tensor, h0: Tensor | None, c0: Tensor | None, drop: Dropout | None, **options: Any) -> Any:
+        """x (steps, batch, inputs) through the kernel; learned slopes scale the rows of their gates."""
+        w, u, bias, peephole = self.weight, self.recurrent_weight, self.bias, self.peephole
+        inner: Tensor = u if drop is None else drop(u)
+        packed = self._packed if inner is u and self.slope is None and x.shape[0] <= PACKED_STEPS else None
+        outer: Tensor = w
+        if self.slope is not None:
+            hidden = u.shape[1]
+            one = Tensor(full((1,), 1.0, self.slope.dtype, device=self.slope.device).array)
+            each = [ops.narrow(self.slope, 0, i, 1) for i in range(len(self.cell.sloped))]
+            rows = ops.concatenate(self.of_gates(each, one))
+            column = ops.reshape(ops.broadcast_to(ops.reshape(rows, -1, 1), (rows.shape[0], hidden)), -1, 1)
+            outer, inner = w * column, inner * column
+            bias = None if bias is None else bias * ops.reshape(column, -1)  # type: ignore[assignment]
+            if peephole is not None:
+                peephole = peephole * ops.reshape(self.slope, -1, 1)  # type: ignore[assignment]
+        return ops.recurrent(
+            x, outer, inner, bias, cell=self.name, bias_h=self.bias_h, peephole=peephole, h0=h0, c0=c0, packed=packed,
+            **options,
+        )  # fmt: skip
+
+
+class Recurrent(Module):
+    """Layers of one kind of cell, stacked, in one direction or both: x (n, steps, inputs) -> (n, steps, hidden).
+
+    Calling gives (y, state): y the outputs of the last layer, (n, steps, hidden), twice as wide where bidirectional,
+    state a `RecurrentState` of the last valid step of each sequence. `output` makes that one tensor, for `Sequential`:
+    'sequence' is y, 'last' the last layer's state h (n, hidden), of both directions side by side.
+
+    Args:
+        inputs, hidden: sizes of inputs and state.
+        cell: a name in `deepcore.ops.rnn.CELLS`; SimpleRNN, LSTM, GRU and MGU choose it.
+        layers: how many are stacked.
+        bidirectional: a second set of weights reads each sequence from its end (Schuster and Paliwal, 1997).
+        bias, peephole: whether the cells have them; peepholes start at 0.
+        dropout: on the outputs of every layer but the last.
+        weight_drop: probability with which a recurrent weight is 0, drawn once per call (Merity et al., 2018).
+        gate: 'sigmoid', 'hard' or 'binary'. slope: of the gates' inputs, one number or one per gate with a slope;
+            'steep' is 3.75; 'learned' makes it a parameter that starts at 1. May be changed at any time.
+        gate_init: biases at the start of gates that keep (LSTM's and MGU's f, GRU's z): a number, which is the bias of
+            the one that keeps; 'chrono' for memories of up to `longest` steps (Tallec and Ollivier, 2018); 'uniform'
+            (Gu et al., 2020).
+        init, recurrent_init: initializers of each gate's weights.
+        time_major: x is (steps, n, inputs), and y too.
+        seed: of the initial weights and of dropout.
+
+    ArgumentError for options that the cell doesn't have.
+    """
+
+    def __init__(
+        self, inputs: int, hidden: int, *, cell: str = "lstm", layers: int = 1, bidirectional: bool = False,
+        bias: bool = True, peephole: bool = False, dropout: float = 0.0, weight_drop: float = 0.0,
+        gate: str = "sigmoid", slope: float | Sequence[float] | str = 1.0, gate_init: float | str | None = None,
+        longest: int | None = None, init: str | Initializer = "glorot_uniform",
+        recurrent_init: str | Initializer = "orthogonal", output: str = "both", time_major: bool = False,
+        seed: int | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        owner = type(self).__name__
+        if cell not in CELLS:
+            raise ArgumentError(f"{owner}: expected cell in {list(CELLS)}, got {cell!r}")
+        kind = CELLS[cell]
+        if inputs < 0 or hidden < 1 or layers < 1:
+            raise ArgumentError(
+                f"{owner}: expected inputs >= 0, hidden >= 1, layers >= 1, got {inputs}, {hidden}, {layers}"
+            )
+        if gate not in GATES:
+            raise ArgumentError(f"{owner}: expected gate in {list(GATES)}, got {gate!r}")
+        if output not in ("both", "sequence", "last"):
+            raise ArgumentError(f"{owner}: expected output 'both', 'sequence' or 'last', got {output!r}")
+        if peephole and not kind.peepholes:
+            raise ArgumentError(f"{owner}: expected no peepholes for cells {cell!r}")
+        if slope == "learned" and not kind.sloped:
+            raise ArgumentError(f"{owner}: expected a cell with gates for learned slopes, got {cell!r}")
+        self.inputs, self.hidden, self.layers, self.cell = inputs, hidden, layers, cell
+        self.directions = 2 if bidirectional else 1
+        self.gate, self.output, self.time_major = gate, output, time_major
+        self._slopes = (1.0, 1.0, 1.0)
+        if slope != "learned":
+            self.slope = slope
+        generator = generator_for(seed)
+        learned = (1.0,) * len(kind.sloped) if slope == "learned" else None
+        self._parts: list[list[_Direction]] = []
+        for i in range(layers):
+            width = inputs if i == 0 else hidden * self.directions
+            row = []
+            for d in range(self.directions):
+                part = _Direction(
+                    cell, width, hidden, bias=bias, peephole=peephole, init=init, recurrent_init=recurrent_init,
+                    slopes=learned, generator=generator,
+                )  # fmt: skip
+                setattr(self, f"layer{i}" + ("_reverse" if d else ""), part)
+                row.append(part)
+            self._parts.append(row)
+        self.dropout = Dropout(dropout, seed=seed) if dropout else None
+        self.weight_drop = Dropout(weight_drop, seed=None if seed is None else seed + 1) if weight_drop else None
+        if gate_init is not None:
+            self._set_gates(gate_init, longest, generator)
+
+    # ---- gates ----
+    @property
+    def slope(self) -> tuple[float, ...]:
+        """The slope of each gate that has one; assign one number, one per gate, or 'steep'."""
+        learned = self._parts[0][0].slope if getattr(self, "_parts", None) else None
+        values = self._slopes if learned is None else tuple(float(k) for k in learned.numpy())
+        return values[: len(CELLS[self.cell].sloped)]
+
+    @slope.setter
+    def slope(self, value: float | Sequence[float] | str) -> None:
+        owner = type(self).__name__
+        if isinstance(value, str):
+            if value != "steep":
+                raise ArgumentError(f"{owner}: expected slope a number, 'steep' or 'learned', got {value!r}")
+            value = STEEP
+        if getattr(self, "_parts", None) and self._parts[0][0].slope is not None:
+            raise ArgumentError(f"{owner}: the slopes of this layer are learned")
+        self._slopes = slopes_of(owner, CELLS[self.cell], value)
+
+    def _set_gates(self, how: float | str, longest: int | None, generator: random.Generator) -> None:
+        owner, kind, hidden = type(self).__name__, CELLS[self.cell], self.hidden
+        keeping = {"lstm": "f", "coupled": "f", "gru": "z", "gru_before": "z", "mgu": "f"}.get(self.cell)
+        if keeping is None:
+            raise ArgumentError(f"{owner}: expected a cell with gates for gate_init, got {self.cell!r}")
+        if isinstance(how, str) and how not in ("chrono", "uniform"):
+            raise ArgumentError(f"{owner}: expected gate_init a number, 'chrono' or 'uniform', got {how!r}")
+        if (how == "chrono") != (longest is not None) or (longest is not None and longest < 3):
+            raise ArgumentError(f"{owner}: expected longest >= 3 with gate_init='chrono', got {longest}")
+        for part in (p for row in self._parts for p in row):
+            if part.bias is None:
+                raise ArgumentError(f"{owner}: expected biases for gate_init")
+            if isinstance(how, str):
+                seed, stream, _ = generator.key()
+                u = random.uniform(hidden, seed=seed, stream=stream).numpy().astype(np.float64)
+            if how == "chrono":
+                assert longest is not None
+                values = np.log(1.0 + u * (longest - 2.0))
+            elif how == "uniform":
+                middle = (u * hidden + 0.5) / (hidden + 1.0)  # in (0, 1)
+                values = np.log(middle / (1.0 - middle))
+            else:
+                values = np.full(hidden, float(how))
+            # MGU's f opens to the new value, where the others' gates keep the old one.
+            biases = {keeping: -values if self.cell == "mgu" else values}
+            if self.cell == "lstm" and isinstance(how, str):
+                biases["i"] = -values
+            start = np.array(part.bias.numpy())
+            for gate, b in biases.items():
+                at = kind.gates.index(gate) * hidden
+                start[at : at + hidden] = b
+            inplace.copy_into(start, part.bias)
+
+    def fold_gates(self) -> Recurrent:
+        """Multiply fixed and learned slopes into the weights, in place: equal outputs with slopes of 1; returns self.
+
+        Not for 'binary' gates, whose values do not depend on slopes.
+        """
+        for part in (p for row in self._parts for p in row):
+            slopes = part.slope.numpy() if part.slope is not None else np.asarray(self.slope, np.float32)
+            rows = np.repeat(np.asarray(part.of_gates(list(slopes), 1.0), np.float32), self.hidden)
+            for p in (part.weight, part.recurrent_weight, part.bias):
+                if p is not None:
+                    inplace.copy_into(p.numpy() * rows.reshape(-1, *[1] * (p.ndim - 1)), p)
+            if part.peephole is not None:
+                inplace.copy_into(part.peephole.numpy() * slopes.reshape(-1, 1), part.peephole)
+            if part.slope is not None:
+                part.slope = None
+                del part._parameters["slope"]
+        self._slopes = (1.0, 1.0, 1.0)
+        return self
+
+    # ---- running ----
+    def forward(
+        self, x: Tensor, *, state: RecurrentState | None = None, lengths: Sequence[int] | Tensor | None = None
+    ) -> Any:
+        """x (n, steps, inputs) -> (y, state), or what `output` says.
+
+        state: where to start, 0 if None. lengths: how many steps of each sequence count; outputs beyond are 0, the
+        reverse direction starts at each sequence's own end. ShapeError where sizes differ.
+        """
+        owner = type(self).__name__
+        if x.ndim != 3 or x.shape[2] != self.inputs:
+            raise ShapeError(f"{owner}: expected x (n, steps, {self.inputs}), got {x.shape}")
+        y = x if self.time_major else ops.swap_axes(x, 0, 1)
+        self._check_state(state, y.shape[1])
+        drop = self.weight_drop if self.training else None
+        h_last: list[Tensor] = []
+        c_last: list[Tensor] = []
+        for i, row in enumerate(self._parts):
+            sides = []
+            for d, part in enumerate(row):
+                at = i * self.directions + d
+                h0 = None if state is None else state.h[at]
+                c0 = None if state is None or state.c is None else state.c[at]
+                out = part.run(
+                    y, h0, c0, drop, lengths=lengths, gate=self.gate,
+                    slope=self._slopes[: max(1, len(part.cell.sloped))] if part.cell.sloped else 1.0, reverse=d == 1,
+                )  # fmt: skip
+                sides.append(out[0])
+                h_last.append(out[1])
+                c_last.extend(out[2:])
+            y = sides[0] if len(sides) == 1 else ops.concatenate(sides, -1)
+            if i + 1 < self.layers and self.dropout is not None:
+                y = self.dropout(y)
+        if self.output == "last":
+            return h_last[-1] if self.directions == 1 else ops.concatenate(h_last[-2:], -1)
+        y = y if self.time_major else ops.swap_axes(y, 0, 1)
+        if self.output == "sequence":
+            return y
+        return y, RecurrentState(ops.stack(h_last), ops.stack(c_last) if c_last else None)
+
+    def step(self, x: Tensor, state: RecurrentState | None = None) -> tuple[Tensor, RecurrentState]:
+        """One step: x (n, inputs) -> (y (n, hidden), state), the bits that a call with the whole sequence gives.
+
+        ArgumentError for layers that read from the end, and in training with dropout, whose masks differ from call to
+        call.
+        """
+        owner = type(self).__name__
+        if self.directions == 2:
+            raise ArgumentError(f"{owner}: a bidirectional layer needs whole sequences")
+        if self.training and (self.weight_drop is not None or (self.dropout is not None and self.layers > 1)):
+            raise ArgumentError(f"{owner}: expected eval mode for step() with dropout")
+        if x.ndim != 2:
+            raise ShapeError(f"{owner}: expected x (n, {self.inputs}) in step(), got {x.shape}")
+        at = 0 if self.time_major else 1
+        output, self.output = self.output, "both"
+        try:
+            y, new = self(ops.expand_dims(x, at), state=state)
+        finally:
+            self.output = output
+        return ops.squeeze(y, at), new
+
+    def initial_state(self, n: int) -> RecurrentState:
+        """Zeros for n sequences."""
+        shape = (self.layers * self.directions, n, self.hidden)
+        like = self._parts[0][0].weight
+        zeros = [full(shape, 0.0, like.dtype, device=like.device) for _ in range(2)]
+        return RecurrentState(zeros[0], zeros[1] if CELLS[self.cell].has_c else None)
+
+    def _check_state(self, state: RecurrentState | None, n: int) -> None:
+        if state is None:
+            return
+        owner, has_c = type(self).__name__, CELLS[self.cell].has_c
+        if not isinstance(state, RecurrentState) or (state.c is not None) != has_c:
+            raise ArgumentError(f"{owner}: expected a RecurrentState with h{' and c' if has_c else ' alone'}")
+        expected = (self.layers * self.directions, n, self.hidden)
+        for name, part in zip(("h", "c"), state):
+            if part is not None and part.shape != expected:
+                raise ShapeError(f"{owner}: expected state {name} {expected}, got {part.shape}")
+
+    def extra_repr(self) -> str:
+        """The options in the text of the module."""
+        text = f"{self.inputs}, {self.hidden}, cell={self.cell!r}"
+        text += f", layers={self.layers}" if self.layers > 1 else ""
+        return text + (", bidirectional=True" if self.directions == 2 else "")
+
+
+class SimpleRNN(Recurrent):
+    """h = f(w x + u h' + b) (Elman, 1990). activation: 'tanh' or 'relu'.
+
+    identity: u starts as the identity and b as 0, so that ReLU units can sum over long times (IRNN, Le et al., 2015).
+    Other arguments: `Recurrent`.
+    """
+
+    def __init__(
+        self, inputs: int, hidden: int, *, activation: str = "tanh", identity: bool = False, **options: Any
+    ) -> None:  # fmt: skip
+        if activation not in ("tanh", "relu"):
+            raise ArgumentError(f"SimpleRNN: expected activation 'tanh' or 'relu', got {activation!r}")
+        if identity:
+            options["recurrent_init"] = lambda shape, key: tensor(np.eye(*shape, dtype=np.float32))
+        super().__init__(inputs, hidden, cell=activation, **options)
+
+
+class LSTM(Recurrent):
+    """Long short-term memory (Hochreiter and Schmidhuber, 1997; forget gate Gers et al., 2000).
+
+    coupled: the input gate is 1 - f. The forget gate's bias starts at 1 (Jozefowicz et al., 2015) unless gate_init says
+    else. Other arguments: `Recurrent`.
+    """
+
+    def __init__(self, inputs: int, hidden: int, *, coupled: bool = False, **options: Any) -> None:
+        if options.get("bias", True):
+            options.setdefault("gate_init", 1.0)
+        super().__init__(inputs, hidden, cell="coupled" if coupled else "lstm", **options)
+
+
+class GRU(Recurrent):
+    """Gated recurrent unit (Cho et al., 2014).
+
+    reset: 'after' applies the reset gate to the product with the state, as fast libraries do, 'before' to the state
+    itself, as in the paper. Other arguments: `Recurrent`.
+    """
+
+    def __init__(self, inputs: int, hidden: int, *, reset: str = "after", **options: Any) -> None:
+        if reset not in ("after", "before"):
+            raise ArgumentError(f"GRU: expected reset 'after' or 'before', got {reset!r}")
+        super().__init__(inputs, hidden, cell="gru" if reset == "after" else "gru_before", **options)
+
+
+class MGU(Recurrent):
+    """Minimal gated unit: one gate forgets and resets (Zhou et al., 2016). Other arguments: `Recurrent`."""
+
+    def __init__(self, inputs: int, hidden: int, **options: Any) -> None:
+        super().__init__(inputs, hidden, cell="mgu", **options)

@@ -1,0 +1,236 @@
+"""Recurrent layers over whole sequences, time first: one product for all inputs, then a fused cell step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from deepcore import _C
+from deepcore.autograd import fused, is_recording
+from deepcore.errors import ArgumentError, ShapeError
+from deepcore.ops.elementwise import hard_sigmoid, relu, sigmoid, step, tanh, where
+from deepcore.ops.matmul import linear, matmul
+from deepcore.ops.movement import narrow, stack, swap_axes
+from deepcore.tensor import Tensor, tensor
+
+Options = tuple[int, int, tuple[float, float, float], bool]  # cell, kind of gate, slopes, reverse
+
+
+class Cell(NamedTuple):
+    """What a kind of cell has.
+
+    gates: their names in the order of rows of w and u. sloped: those with a slope. peepholes: those that see c.
+    """
+
+    number: int
+    gates: tuple[str, ...]
+    sloped: tuple[str, ...] = ()
+    peepholes: tuple[str, ...] = ()
+    has_c: bool = False
+
+
+CELLS: dict[str, Cell] = {
+    "tanh": Cell(0, ("h",)),
+    "relu": Cell(1, ("h",)),
+    "lstm": Cell(2, ("i", "f", "g", "o"), ("i", "f", "o"), ("i", "f", "o"), True),
+    "coupled": Cell(3, ("f", "g", "o"), ("f", "o"), ("f", "o"), True),
+    "gru": Cell(4, ("r", "z", "n"), ("r", "z")),
+    "gru_before": Cell(5, ("r", "z", "n"), ("r", "z")),
+    "mgu": Cell(6, ("f", "n"), ("f",)),
+}
+GATES = {"sigmoid": 0, "hard": 1, "binary": 2}
+
+
+def _recurrent(
+    x: _C.Array, w: _C.Array, u: _C.Array, bias: _C.Array | None, bias_h: _C.Array | None, peephole: _C.Array | None,
+    h0: _C.Array | None, c0: _C.Array | None, *, options: Options, lengths: _C.Array | None, keep: bool,
+    packed: tuple[_C.Array, _C.Array] | None,
+) -> tuple[tuple[_C.Array, ...], Any]:  # fmt: skip
+    packed_w, packed_u = packed or (None, None)
+    y, h, c, saved = _C.rnn(options, x, w, u, bias, bias_h, peephole, h0, c0, lengths, keep, packed_w, packed_u)
+    return ((y, h) if c is None else (y, h, c)), saved
+
+
+def _recurrent_grad(
+    g: Any, saved: Any, needed: Sequence[bool], x: _C.Array, w: _C.Array, u: _C.Array, bias: _C.Array | None,
+    bias_h: _C.Array | None, peephole: _C.Array | None, h0: _C.Array | None, c0: _C.Array | None, *, options: Options,
+    lengths: _C.Array | None, keep: bool, packed: tuple[_C.Array, _C.Array] | None,
+) -> Sequence[_C.Array | None]:  # fmt: skip
+    gy, gh, gc = (*g, None)[:3]
+    wanted: Any = tuple(needed)
+    return _C.rnn_grad(options, gy, gh, gc, saved, wanted, x, w, u, bias, bias_h, peephole, lengths)
+
+
+def _reference_gate(kind: int, slope: float, z: Tensor) -> Tensor:
+    if kind == GATES["sigmoid"]:
+        return sigmoid(z if slope == 1.0 else z * slope)
+    hard = hard_sigmoid(z, slope / 4.0, 0.5)
+    # Straight through: the value of the step, the derivative of the hard gate.
+    return hard if kind == GATES["hard"] else hard + (step(z.detach()) - hard.detach())
+
+
+def _recurrent_reference(
+    x: Tensor, w: Tensor, u: Tensor, bias: Tensor | None, bias_h: Tensor | None, peephole: Tensor | None,
+    h0: Tensor | None, c0: Tensor | None, *, options: Options, lengths: _C.Array | None, keep: bool = False,
+    packed: Any = None,
+) -> tuple[Tensor, ...]:  # fmt: skip
+    number, kind, slopes, reverse = options
+    name = next(n for n, c in CELLS.items() if c.number == number)
+    cell = CELLS[name]
+    steps, batch, hidden = x.shape[0], x.shape[1], u.shape[1]
+    zero = Tensor(_C.full((batch, hidden), 0.0, x.dtype, x.device))
+    h = zero if h0 is None else h0
+    c = zero if c0 is None else c0
+    sums = linear(x, w, bias)
+    by_gate = [narrow(u, 0, i * hidden, hidden) for i in range(len(cell.gates))]
+
+    def inner(gate: str, state: Tensor) -> Tensor:
+        return matmul(state, swap_axes(by_gate[cell.gates.index(gate)], 0, 1))
+
+    def gate(z: Tensor, which: str) -> Tensor:
+        return _reference_gate(kind, slopes[cell.sloped.index(which)], z)
+
+    def seen(which: str, state: Tensor, z: Tensor) -> Tensor:
+        if peephole is None:
+            return z
+        return z + state * narrow(peephole, 0, cell.peepholes.index(which), 1)
+
+    outputs: list[Tensor] = [zero] * steps
+    for s in range(steps):
+        t = steps - 1 - s if reverse else s
+        z = {g: narrow(sums[t], 1, i * hidden, hidden) for i, g in enumerate(cell.gates)}
+        new_c = c
+        if name in ("tanh", "relu"):
+            new_h = (tanh if name == "tanh" else relu)(z["h"] + inner("h", h))
+        elif cell.has_c:
+            f = gate(seen("f", c, z["f"] + inner("f", h)), "f")
+            i = 1.0 - f if name == "coupled" else gate(seen("i", c, z["i"] + inner("i", h)), "i")
+            new_c = f * c + i * tanh(z["g"] + inner("g", h))
+            new_h = gate(seen("o", new_c, z["o"] + inner("o", h)), "o") * tanh(new_c)
+        elif name == "mgu":
+            f = gate(z["f"] + inner("f", h), "f")
+            new_h = (1.0 - f) * h + f * tanh(z["n"] + inner("n", f * h))
+        else:
+            r, update = gate(z["r"] + inner("r", h), "r"), gate(z["z"] + inner("z", h), "z")
+            if name == "gru":
+                n = inner("n", h)
+                n = tanh(z["n"] + r * (n if bias_h is None else n + bias_h))
+            else:
+                n = tanh(z["n"] + inner("n", r * h))
+            new_h = (1.0 - update) * n + update * h
+        if lengths is not None:
+            inside = Tensor(_C.reshape(_C.less(_C.full((1,), t, "int64", x.device), lengths), (batch, 1)))
+            outputs[t] = where(inside, new_h, 0.0)
+            new_h, new_c = where(inside, new_h, h), where(inside, new_c, c)
+        else:
+            outputs[t] = new_h
+        h, c = new_h, new_c
+    y = stack(outputs) if steps else Tensor(_C.full((0, batch, hidden), 0.0, x.dtype, x.device))
+    return (y, h, c) if cell.has_c else (y, h)
+
+
+_recurrent_op = fused(_recurrent, _recurrent_grad, _recurrent_reference)
+
+
+def recurrent(
+    x: Tensor, w: Tensor, u: Tensor, bias: Tensor | None = None, *, cell: str = "lstm", bias_h: Tensor | None = None,
+    peephole: Tensor | None = None, h0: Tensor | None = None, c0: Tensor | None = None,
+    lengths: Sequence[int] | Tensor | None = None, gate: str = "sigmoid", slope: float | Sequence[float] = 1.0,
+    reverse: bool = False, packed: PackedRecurrent | None = None,
+) -> tuple[Tensor, ...]:  # fmt: skip
+    """A recurrent layer: x (steps, batch, inputs) -> y (steps, batch, hidden), last h (batch, hidden), last c if any.
+
+    Gates stand behind each other in the rows of w (gates hidden, inputs), u (gates hidden, hidden) and bias
+    (gates hidden); ' is the state before, z_g = (w x + bias)_g + u_g h', s a gate:
+
+    | cell | gates | step |
+    |---|---|---|
+    | 'tanh', 'relu' | h | h = f(z) (Elman, 1990; Le et al., 2015) |
+    | 'lstm' | i, f, g, o | c = s(z_f) c' + s(z_i) tanh(z_g), h = s(z_o) tanh(c) (Gers et al., 2000) |
+    | 'coupled' | f, g, o | lstm with i = 1 - f (Greff et al., 2017) |
+    | 'gru' | r, z, n | n = tanh((w x + bias)_n + r (u_n h' + bias_h)), h = (1 - z) n + z h' |
+    | 'gru_before' | r, z, n | n = tanh((w x + bias)_n + u_n (r h')) (Cho et al., 2014) |
+    | 'mgu' | f, n | n = tanh((w x + bias)_n + u_n (f h')), h = (1 - f) h' + f n (Zhou et al., 2016) |
+
+    bias_h: (hidden), of 'gru'. peephole: (3, hidden) for i, f, o of 'lstm', (2, hidden) for f, o of 'coupled'; i and f
+    see c', o sees c. h0, c0: (batch, hidden), 0 where not given. lengths: how many steps each sequence has; beyond
+    them y is 0, and the last state is that of the last valid step (reverse: the first). What x holds there must be
+    finite. gate: 'sigmoid' 1 / (1 + e^(-k z)), 'hard' clip(k z / 4 + 1 / 2, 0, 1), 'binary' (z > 0, with the
+    derivative of 'hard': straight through, Bengio et al., 2013). slope: k, one number or one for each of these gates.
+    reverse: from the last step to the first; y stays in the order of x. packed: weights kept from call to call where
+    nothing is recorded: the same bits.
+
+    ArgumentError for unknown names, lengths out of range and parameters that the cell doesn't have, ShapeError for
+    sizes that differ.
+    """  # fmt: skip
+    if cell not in CELLS:
+        raise ArgumentError(f"recurrent: expected cell in {list(CELLS)}, got {cell!r}")
+    if gate not in GATES:
+        raise ArgumentError(f"recurrent: expected gate in {list(GATES)}, got {gate!r}")
+    kind = CELLS[cell]
+    keep = is_recording() and any(
+        t is not None and t.requires_grad for t in (x, w, u, bias, bias_h, peephole, h0, c0)
+    )  # fmt: skip
+    result: tuple[Tensor, ...] = _recurrent_op(
+        x, w, u, bias, bias_h, peephole, h0, c0,
+        options=(kind.number, GATES[gate], slopes_of("recurrent", kind, slope), bool(reverse)),
+        lengths=lengths_array("recurrent", x, lengths), keep=keep,
+        packed=None if packed is None or keep else packed.of(w, u, kind),
+    )  # fmt: skip
+    return result
+
+
+def slopes_of(op: str, cell: Cell, slope: float | Sequence[float]) -> tuple[float, float, float]:
+    """Three slopes for the kernel from one number or one for each gate that has a slope."""
+    many = [float(slope)] * 3 if isinstance(slope, (int, float)) else [float(k) for k in slope]
+    if not isinstance(slope, (int, float)) and len(many) != len(cell.sloped):
+        raise ArgumentError(f"{op}: expected a slope for each of the gates {cell.sloped}, got {len(many)}")
+    if not all(np.isfinite(k) and k > 0 for k in many):
+        raise ArgumentError(f"{op}: expected slopes > 0, got {slope}")
+    a, b, c = (*many, 1.0, 1.0, 1.0)[:3]
+    return a, b, c
+
+
+def lengths_array(op: str, x: Tensor, lengths: Sequence[int] | Tensor | None) -> _C.Array | None:
+    """Lengths as int64 beside x; ArgumentError where one is not in [0, steps]."""
+    if lengths is None:
+        return None
+    if isinstance(lengths, Tensor):
+        return lengths.array
+    values = np.asarray(lengths)
+    if values.dtype.kind not in "iu" and values.size:
+        raise ArgumentError(f"{op}: expected whole numbers as lengths, got {values.dtype}")
+    if x.ndim != 3 or values.shape != (x.shape[1],):
+        raise ShapeError(f"{op}: expected one length for each sequence of x {x.shape}, got {values.shape}")
+    bad = np.flatnonzero((values < 0) | (values > x.shape[0]))
+    if bad.size:
+        raise ArgumentError(
+            f"{op}: expected lengths from 0 to {x.shape[0]}, got {values[bad[0]]} for sequence {bad[0]}"
+        )
+    return tensor(values.astype(np.int64)).to(x.device).array
+
+
+class PackedRecurrent:
+    """Weights of a recurrent layer in the order the kernels read them, kept over calls of few steps.
+
+    `of(w, u, cell)` packs again whenever a weight has changed (its values, its memory or the instruction set).
+    """
+
+    __slots__ = ("_arrays", "_mark")
+
+    def __init__(self) -> None:
+        self._arrays: tuple[_C.Array, _C.Array] | None = None
+        self._mark: tuple[Any, ...] | None = None
+
+    def __reduce__(self) -> tuple[type[PackedRecurrent], tuple[()]]:
+        return PackedRecurrent, ()  # copies and pickles pack anew
+
+    def of(self, w: Tensor, u: Tensor, cell: Cell) -> tuple[_C.Array, _C.Array]:
+        """The packed forms of w and u."""
+        a, b = w.array, u.array
+        mark = (a.pointer, a.version, b.pointer, b.version, cell.number, _C.isa())
+        if self._arrays is None or mark != self._mark:
+            self._arrays, self._mark = (_C.pack_linear(a), _C.pack_rnn(cell.number, b)), mark
+        return self._arrays

@@ -1,0 +1,210 @@
+"""What is special about recurrent layers: bits, gates, lengths, weights kept packed, errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import deepcore as dc
+from deepcore import _C, ops
+from deepcore.autograd import grad, no_grad
+from deepcore.errors import ArgumentError, DtypeError, ShapeError
+from deepcore.ops.rnn import CELLS, PackedRecurrent
+
+ALL = list(CELLS)
+
+
+def weights(cell: str, inputs: int, hidden: int, dtype: str = "float32", seed: int = 0) -> Any:
+    """(w, u, bias) of about the size that layers start with."""
+    rng, gates = np.random.default_rng(seed), len(CELLS[cell].gates)
+    scale = 1.0 / np.sqrt(hidden)
+    shapes = ((gates * hidden, inputs), (gates * hidden, hidden), (gates * hidden,))
+    return tuple(dc.tensor((scale * rng.standard_normal(s)).astype(dtype)) for s in shapes)
+
+
+def series(steps: int, batch: int, inputs: int, dtype: str = "float32", seed: int = 1) -> dc.Tensor:
+    return dc.tensor(np.random.default_rng(seed).standard_normal((steps, batch, inputs)).astype(dtype))
+
+
+def state(batch: int, hidden: int, seed: int = 2, dtype: str = "float32") -> dc.Tensor:
+    return dc.tensor(np.random.default_rng(seed).standard_normal((batch, hidden)).astype(dtype))
+
+
+def with_threads(threads: int, f: Any) -> Any:
+    before = dc.get_num_threads()
+    dc.set_num_threads(threads)
+    try:
+        return f()
+    finally:
+        dc.set_num_threads(before)
+
+
+@pytest.mark.parametrize("cell", ALL)
+@pytest.mark.parametrize("batch, hidden", [(1, 40), (20, 70), (70, 40), (33, 257)])
+def test_outputs_and_gradients_are_the_same_bits_for_any_number_of_threads(
+    isa: str, cell: str, batch: int, hidden: int
+) -> None:
+    x, (w, u, b) = series(4, batch, 5), weights(cell, 5, hidden)
+    for t in (x, w, u, b):
+        t.requires_grad_()
+
+    def run() -> bytes:
+        y, *last = ops.recurrent(x, w, u, b, cell=cell)
+        found = grad([y, *last], [x, w, u, b], [dc.tensor(np.ones(o.shape, np.float32)) for o in (y, *last)])
+        return b"".join(t.numpy().tobytes() for t in (y, *last, *found))
+
+    assert len({with_threads(n, run) for n in (1, 2, 3)}) == 1
+
+
+@pytest.mark.parametrize("cell", ALL)
+@pytest.mark.parametrize("batch", [1, 3, 20])
+def test_a_sequence_has_the_same_bits_alone_in_a_batch_step_by_step_and_with_packed_weights(
+    isa: str, cell: str, batch: int
+) -> None:
+    x, (w, u, b) = series(5, batch, 530), weights(cell, 530, 45)  # more inputs than one pass over k takes
+    packed = PackedRecurrent()
+    with no_grad():
+        y, *_ = ops.recurrent(x, w, u, b, cell=cell)
+        alone, *_ = ops.recurrent(x[:, :1], w, u, b, cell=cell)
+        assert np.array_equal(alone.numpy()[:, 0], y.numpy()[:, 0])
+        for kept in (None, packed):
+            h = c = None
+            for t in range(5):
+                out = ops.recurrent(x[t : t + 1], w, u, b, cell=cell, h0=h, c0=c, packed=kept)
+                h, c = out[1], (out[2] if len(out) == 3 else None)
+                assert np.array_equal(out[0].numpy()[0], y.numpy()[t])
+
+
+def test_packed_weights_are_packed_again_when_a_weight_has_changed() -> None:
+    x, (w, u, b), packed = series(2, 3, 4), weights("gru", 4, 6), PackedRecurrent()
+    with no_grad():
+        ops.recurrent(x, w, u, b, cell="gru", packed=packed)
+        u.numpy()[...] *= 2.0
+        w.numpy()[...] *= 0.5
+        for t in (w, u):
+            ops.inplace.copy_into(t.numpy().copy(), t)
+        kept = ops.recurrent(x, w, u, b, cell="gru", packed=packed)[0]
+        assert np.array_equal(kept.numpy(), ops.recurrent(x, w, u, b, cell="gru")[0].numpy())
+
+
+@pytest.mark.parametrize("cell", ALL)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_short_sequence_is_computed_as_if_it_were_alone(cell: str, reverse: bool) -> None:
+    lengths = [3, 0, 6, 1]
+    x, (w, u, b), h0 = series(6, 4, 5), weights(cell, 5, 7), state(4, 7)
+    x.numpy()[3:, 0] = 1e6  # beyond the end: must not matter
+    y, h, *_ = ops.recurrent(x, w, u, b, cell=cell, h0=h0, lengths=lengths, reverse=reverse)
+    for i, n in enumerate(lengths):
+        own, own_h, *_ = ops.recurrent(x[:n, i : i + 1], w, u, b, cell=cell, h0=h0[i : i + 1], reverse=reverse)
+        assert np.array_equal(y.numpy()[:n, i], own.numpy()[:, 0])
+        assert not y.numpy()[n:, i].any()
+        assert np.array_equal(h.numpy()[i], own_h.numpy()[0])
+
+
+def test_last_states_are_the_last_outputs_and_gradients_reach_them() -> None:
+    x, (w, u, b) = series(4, 3, 2, "float64"), weights("lstm", 2, 5, "float64")
+    x.requires_grad_()
+    y, h, _ = ops.recurrent(x, w, u, b)
+    assert np.array_equal(y.numpy()[-1], h.numpy())
+    seed = state(3, 5, dtype="float64")
+    (from_h,) = grad([h], [x], [seed])
+    (from_y,) = grad([y[-1]], [x], [seed])
+    np.testing.assert_allclose(from_h.numpy(), from_y.numpy(), rtol=1e-12, atol=1e-15)
+
+
+def exact(kind: str, z: Any) -> Any:
+    return 1.0 / (1.0 + np.exp(-z)) if kind == "sigmoid" else np.tanh(z)
+
+
+@pytest.mark.parametrize("kind", ["sigmoid", "tanh"])
+def test_gates_are_within_three_units_in_the_last_place(isa: str, kind: str) -> None:
+    z = np.concatenate([np.linspace(-90, 90, 40001), np.linspace(-1, 1, 20001), [1e-30, -1e-30, 0.0, 87.5, -87.5]])
+    z = z.astype(np.float32)
+    n = len(z)
+    x, found = dc.tensor(np.ones((1, 1, 1), np.float32)), np.empty_like(z)
+    for i in range(0, n, 64):
+        piece = z[i : i + 64]
+        m = len(piece)
+        if kind == "tanh":
+            found[i : i + m] = ops.recurrent(x, dc.tensor(piece[:, None]), dc.zeros((m, m)), cell="tanh")[1].numpy()[0]
+        else:  # the minimal gated unit with candidate 0 and state 1: h = 1 - f
+            w = dc.tensor(np.concatenate([-piece, np.zeros(m, np.float32)])[:, None])
+            one = dc.tensor(np.ones((1, m), np.float32))
+            found[i : i + m] = ops.recurrent(x, w, dc.zeros((2 * m, m)), cell="mgu", h0=one)[1].numpy()[0]
+    expected = exact(kind, z.astype(np.float64))
+    # 1 - f is rounded at the scale of 1 where f is not small.
+    unit = np.spacing(np.maximum(np.abs(expected), 1e-30).astype(np.float32)) if kind == "tanh" else 2.0**-23
+    assert np.all(np.abs(found - expected) <= 3.0 * unit + 1e-37)
+
+
+def test_gates_pass_nan_and_stay_finite_at_infinity(isa: str) -> None:
+    w = dc.tensor(np.array([[np.nan], [np.inf], [-np.inf], [200.0]], np.float32))
+    h = ops.recurrent(dc.tensor(np.ones((1, 1, 1), np.float32)), w, dc.zeros((4, 4)), cell="tanh")[1].numpy()[0]
+    assert np.isnan(h[0]) and np.abs(h[1:] - [1.0, -1.0, 1.0]).max() <= 2.0**-23
+
+
+def test_binary_gates_are_zero_or_one_and_pass_gradients_straight_through() -> None:
+    x, (w, u, b) = series(3, 4, 2), weights("mgu", 2, 6)
+    w.requires_grad_()
+    y, *_ = ops.recurrent(x, w, u, b, cell="mgu", gate="binary", slope=2.0, h0=state(4, 6))
+    (g,) = grad([y], [w], [dc.tensor(np.ones(y.shape, np.float32))])
+    assert np.abs(g.numpy()[:6]).max() > 0  # rows of the gate itself
+
+
+def test_empty_sequences_batches_and_inputs() -> None:
+    w, u, b = weights("lstm", 3, 4)
+    for steps, batch in ((0, 2), (2, 0), (0, 0)):
+        h0 = dc.tensor(np.full((batch, 4), 0.5, np.float32))
+        y, h, c = ops.recurrent(series(steps, batch, 3), w, u, b, h0=h0)
+        assert y.shape == (steps, batch, 4) and h.shape == c.shape == (batch, 4)
+        if steps == 0:
+            assert np.array_equal(h.numpy(), h0.numpy())
+    w0 = dc.zeros((16, 0))
+    w0.requires_grad_()
+    y, *_ = ops.recurrent(dc.zeros((3, 2, 0)), w0, u, b)
+    assert grad([y], [w0], [dc.tensor(np.ones(y.shape, np.float32))])[0].shape == (16, 0)
+
+
+@pytest.mark.parametrize(
+    "change, error, text",
+    [
+        ({"cell": "elman"}, ArgumentError, "expected cell in"),
+        ({"gate": "soft"}, ArgumentError, "expected gate in"),
+        ({"slope": 0.0}, ArgumentError, "slopes > 0"),
+        ({"slope": [1.0, 2.0]}, ArgumentError, "a slope for each"),
+        ({"lengths": [1, 2]}, ShapeError, "one length for each"),
+        ({"lengths": [1, 2, 9]}, ArgumentError, "got 9 for sequence 2"),
+        ({"lengths": [1, -1, 2]}, ArgumentError, "got -1 for sequence 1"),
+        ({"lengths": [0.5, 1.0, 2.0]}, ArgumentError, "whole numbers"),
+        ({"lengths": dc.tensor(np.array([1, 2, 9]))}, ArgumentError, "lengths"),
+        ({"h0": dc.zeros((2, 5))}, ShapeError, "expected h0"),
+        ({"c0": dc.zeros((3, 4))}, ShapeError, "expected c0"),
+        ({"bias_h": dc.zeros(5)}, ArgumentError, "no bias_h"),
+        ({"peephole": dc.zeros((2, 5))}, ShapeError, "expected peephole"),
+        ({"bias": dc.zeros(5)}, ShapeError, "expected bias"),
+        ({"u": dc.zeros((15, 5))}, ShapeError, "expected u"),
+        ({"w": dc.zeros((20, 3))}, ShapeError, "expected w"),
+        ({"x": dc.zeros((3, 2))}, ShapeError, "expected x"),
+        ({"x": dc.zeros((4, 3, 2), "float64")}, DtypeError, "float"),
+        ({"x": dc.zeros((4, 3, 2), "int64")}, DtypeError, "int64"),
+    ],
+)
+def test_bad_input_is_named(change: dict[str, Any], error: type[Exception], text: str) -> None:
+    w, u, b = weights("lstm", 2, 5)
+    given: dict[str, Any] = {"x": series(4, 3, 2), "w": w, "u": u, "bias": b} | change
+    with pytest.raises(error, match=text):
+        ops.recurrent(given.pop("x"), given.pop("w"), given.pop("u"), given.pop("bias"), **given)
+
+
+def test_saved_arrays_of_other_sizes_are_refused() -> None:
+    x, (w, u, b) = series(4, 3, 2), weights("lstm", 2, 5)
+    options = (2, 0, (1.0, 1.0, 1.0), False)
+    *_, saved = _C.rnn(options, x.array, w.array, u.array, b.array, keep=True)
+    assert saved is not None
+    gates, h, c, _ = saved
+    needed = (True,) * 8
+    for wrong in ((gates, h, None, None), (gates, gates, c, None), (h, h, c, None), (gates, h, c, h)):
+        with pytest.raises((ArgumentError, ShapeError), match="recurrent_grad"):
+            _C.rnn_grad(options, None, None, None, wrong, needed, x.array, w.array, u.array, b.array)
