@@ -28,6 +28,7 @@ from collections.abc import Sequence
 from typing import Any
 """
 SPELLINGS = [
+    (r'typing\.Annotated\[([^"]*), "FixedSize\(\d+\)"\]', r"\1"),
     (r"typing\.SupportsFloat( \| typing\.SupportsIndex)?", "float"),
     (r"typing\.SupportsInt( \| typing\.SupportsIndex)?", "int"),
     (r"(collections\.abc|typing)\.Sequence\b", "Sequence"),

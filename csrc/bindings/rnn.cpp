@@ -34,8 +34,8 @@ void bind_rnn(py::module_& m) {
         return std::tuple(r.y, r.h, r.c, saved);
       },
       "options"_a, "x"_a, "w"_a, "u"_a, "bias"_a = py::none(), "bias_h"_a = py::none(), "peephole"_a = py::none(),
-      "h0"_a = py::none(), "c0"_a = py::none(), "lengths"_a = py::none(), "keep"_a = false,
-      "packed_w"_a = py::none(), "packed_u"_a = py::none(), NoGil());
+      "h0"_a = py::none(), "c0"_a = py::none(), "lengths"_a = py::none(), "keep"_a = false, "packed_w"_a = py::none(),
+      "packed_u"_a = py::none(), NoGil());
   m.def(
       "rnn_grad",
       [](const Options& options, const MaybeArray& gy, const MaybeArray& gh, const MaybeArray& gc, const Saved& saved,

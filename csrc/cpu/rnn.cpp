@@ -10,16 +10,15 @@
 #include "core/parallel.h"
 #include "cpu/gemm_pack.h"
 #include "cpu/simd/twin.h"
-
 #include "kernels/rnn_cells.h"
 
 namespace dc::DC_ISA {
 namespace {
 
-constexpr int64_t kRowsAPiece = 16;        // sequences that make a thread of their own worth reading all of u
-constexpr int64_t kSerialStep = 1 << 16;   // multiply-adds of a step below which threads cost more than they bring
-constexpr int64_t kRnnDepth = 512;         // k of a tile: rows of it stay in L1
-constexpr int64_t kTilesAtOnce = 8;        // tiles of rows that meet a piece of a panel in turn
+constexpr int64_t kRowsAPiece = 16;       // sequences that make a thread of their own worth reading all of u
+constexpr int64_t kSerialStep = 1 << 16;  // multiply-adds of a step below which threads cost more than they bring
+constexpr int64_t kRnnDepth = 512;        // k of a tile: rows of it stay in L1
+constexpr int64_t kTilesAtOnce = 8;       // tiles of rows that meet a piece of a panel in turn
 constexpr int64_t kSumsStep = kTileRows * kTileColumns;
 
 template <class T>
@@ -96,7 +95,8 @@ DC_INLINE void multiply(const Part<T>* parts, int count, int64_t row, int64_t ro
       in.b = part.panel + p * kTileColumns;
       in.b_stride = kTileColumns;
       in.length = min64(depth, part.k - p);
-      run_tile_rows(rows, in, TileOutput<T>{sums, kTileColumns, static_cast<int>(n), !first, nullptr, Activation::none});
+      run_tile_rows(rows, in,
+                    TileOutput<T>{sums, kTileColumns, static_cast<int>(n), !first, nullptr, Activation::none});
       first = false;
     }
   }
@@ -177,60 +177,61 @@ void forward_steps(const RnnShape<T>& s, const RnnForward<T>& f, Context& contex
   const int64_t H = s.hidden;
   layer.run(context, true, rnn_two_products(kCell) ? 2 : 1,
             [&](int64_t step, int second, int64_t r0, int64_t r1, int64_t u0, int64_t u1) {
-    alignas(64) T sums[kGates * kSumsStep];
-    const int64_t t = layer.time(step);
-    const T* before = f.h + layer.slot(step) * layer.rows_size;
-    T* h = f.h + layer.slot(step + 1) * layer.rows_size;
-    T* gates = f.gates + t * s.batch * layer.width;
-    T* extra = f.extra ? f.extra + (f.keep ? t * layer.rows_size : 0) : nullptr;
-    const T* c_before = f.c ? f.c + (f.keep ? layer.slot(step) * layer.rows_size : 0) : nullptr;
-    T* c = f.c ? f.c + (f.keep ? layer.slot(step + 1) * layer.rows_size : 0) : nullptr;
-    const T* a = second ? extra : before;
-    const int first_gate = second ? kFirst : 0, gate_end = second ? kGates : kFirst;
-    const Tiles tiles(r0, r1, H * static_cast<int64_t>(sizeof(T)));
-    for (int64_t u = u0; u < u1; ++u) {
-      const int64_t unit = u * kTileColumns, n = layer.units(u);
-      for (int64_t i = 0; i < tiles.count; ++i) {
-        const int64_t row = tiles.row(i), rows = tiles.rows(i);
-        for (int g = first_gate; g < gate_end; ++g) {
-          // What the cell reads lies in short runs that the machine does not look ahead for; the panels of earlier
-          // gates would drive it out of L1 again.
-          for (int64_t r = row; r < row + rows && g + 1 == gate_end; ++r) {
-            for (int k = first_gate; k < kGates; ++k) fetch(gates + r * layer.width + k * H + unit, n);
-            if (c_before) fetch(c_before + r * H + unit, n);
-            if (c) fetch(c + r * H + unit, n);
-            fetch(h + r * H + unit, n);
-          }
-          const Part<T> part{a, H, f.at_rest && step == 0 ? 0 : H, panels + (g * layer.blocks + u) * H * kTileColumns};
-          multiply(&part, 1, row, rows, n, sums + (g - first_gate) * kSumsStep);
-        }
-        for (int64_t r = row; r < row + rows; ++r) {
-          const int64_t o = r * H + unit;
-          if (!layer.takes_part(r, step)) {
-            for (int64_t j = 0; j < n && !second; ++j) {
-              h[o + j] = before[o + j];
-              if (c) c[o + j] = c_before[o + j];
-              if (extra) extra[o + j] = T(0);
-            }
-            continue;
-          }
-          for_lanes<T>(n, [&]<class V>(const auto& lanes, V, int64_t j) {
-            const RnnAt<T> at{gates + r * layer.width + unit + j,
-                              sums + (r - row) * kTileColumns + j,
-                              before + o + j,
-                              h + o + j,
-                              c_before ? c_before + o + j : nullptr,
-                              c ? c + o + j : nullptr,
-                              extra ? extra + o + j : nullptr,
-                              unit + j};
-            if constexpr (rnn_two_products(kCell))
-              if (second) return rnn_forward_second<kCell, V>(lanes, options, at);
-            rnn_forward<kCell, V>(lanes, options, at);
-          });
-        }
-      }
-    }
-  });
+              alignas(64) T sums[kGates * kSumsStep];
+              const int64_t t = layer.time(step);
+              const T* before = f.h + layer.slot(step) * layer.rows_size;
+              T* h = f.h + layer.slot(step + 1) * layer.rows_size;
+              T* gates = f.gates + t * s.batch * layer.width;
+              T* extra = f.extra ? f.extra + (f.keep ? t * layer.rows_size : 0) : nullptr;
+              const T* c_before = f.c ? f.c + (f.keep ? layer.slot(step) * layer.rows_size : 0) : nullptr;
+              T* c = f.c ? f.c + (f.keep ? layer.slot(step + 1) * layer.rows_size : 0) : nullptr;
+              const T* a = second ? extra : before;
+              const int first_gate = second ? kFirst : 0, gate_end = second ? kGates : kFirst;
+              const Tiles tiles(r0, r1, H * static_cast<int64_t>(sizeof(T)));
+              for (int64_t u = u0; u < u1; ++u) {
+                const int64_t unit = u * kTileColumns, n = layer.units(u);
+                for (int64_t i = 0; i < tiles.count; ++i) {
+                  const int64_t row = tiles.row(i), rows = tiles.rows(i);
+                  for (int g = first_gate; g < gate_end; ++g) {
+                    // What the cell reads lies in short runs that the machine does not look ahead for; the panels of
+                    // earlier gates would drive it out of L1 again.
+                    for (int64_t r = row; r < row + rows && g + 1 == gate_end; ++r) {
+                      for (int k = first_gate; k < kGates; ++k) fetch(gates + r * layer.width + k * H + unit, n);
+                      if (c_before) fetch(c_before + r * H + unit, n);
+                      if (c) fetch(c + r * H + unit, n);
+                      fetch(h + r * H + unit, n);
+                    }
+                    const Part<T> part{a, H, f.at_rest && step == 0 ? 0 : H,
+                                       panels + (g * layer.blocks + u) * H * kTileColumns};
+                    multiply(&part, 1, row, rows, n, sums + (g - first_gate) * kSumsStep);
+                  }
+                  for (int64_t r = row; r < row + rows; ++r) {
+                    const int64_t o = r * H + unit;
+                    if (!layer.takes_part(r, step)) {
+                      for (int64_t j = 0; j < n && !second; ++j) {
+                        h[o + j] = before[o + j];
+                        if (c) c[o + j] = c_before[o + j];
+                        if (extra) extra[o + j] = T(0);
+                      }
+                      continue;
+                    }
+                    for_lanes<T>(n, [&]<class V>(const auto& lanes, V, int64_t j) {
+                      const RnnAt<T> at{gates + r * layer.width + unit + j,
+                                        sums + (r - row) * kTileColumns + j,
+                                        before + o + j,
+                                        h + o + j,
+                                        c_before ? c_before + o + j : nullptr,
+                                        c ? c + o + j : nullptr,
+                                        extra ? extra + o + j : nullptr,
+                                        unit + j};
+                      if constexpr (rnn_two_products(kCell))
+                        if (second) return rnn_forward_second<kCell, V>(lanes, options, at);
+                      rnn_forward<kCell, V>(lanes, options, at);
+                    });
+                  }
+                }
+              }
+            });
 }
 
 // ---- backward ----
@@ -272,55 +273,57 @@ void backward_steps(const RnnShape<T>& s, const RnnBackward<T>& b, Context& cont
   };
   const auto tiles_of = [&](int64_t r0, int64_t r1) { return Tiles(r0, r1, width * static_cast<int64_t>(sizeof(T))); };
 
-  layer.run(context, false, kTwo ? 2 : 1, [&](int64_t step, int second, int64_t r0, int64_t r1, int64_t u0, int64_t u1) {
-    const int64_t t = layer.time(step), at_slot = layer.slot(step) * layer.rows_size;
-    const int64_t to_slot = layer.slot(step + 1) * layer.rows_size;
-    const Tiles tiles = tiles_of(r0, r1);
-    for (int64_t u = u0; u < u1; ++u) {
-      const int64_t unit = u * kTileColumns, n = layer.units(u);
-      Part<T> parts[2] = {};
-      int count = 1;
-      if (second) {
-        parts[0] = {b.dz + t * s.batch * width + width - H, width, H, panels + u * panel + (width - H) * kTileColumns};
-      } else if (step + 1 < s.steps) {
-        count = parts_of(step + 1, u, parts);
-      }
-      for_tiles(tiles, parts, count, n, [&](int64_t row, int64_t rows, const T* sums) {
-        for (int64_t r = row; r < row + rows; ++r, sums += kTileColumns) {
-          const int64_t o = r * H + unit;
-          T* dz = b.dz + (t * s.batch + r) * width + unit;
-          T* dextra = b.dextra ? b.dextra + t * layer.rows_size + o : nullptr;
-          if (!layer.takes_part(r, step)) {
-            for (int64_t j = 0; j < n && !second; ++j) {
-              b.dh[o + j] += sums[j];
-              for (int g = 0; g < kGates; ++g) dz[g * H + j] = T(0);
-              if (dextra) dextra[j] = T(0);
-            }
-            continue;
-          }
-          for_lanes<T>(n, [&]<class V>(const auto& lanes, V, int64_t j) {
-            const RnnGradAt<T> at{b.gates + (t * s.batch + r) * width + unit + j,
-                                  b.h + at_slot + o + j,
-                                  b.h + to_slot + o + j,
-                                  b.c ? b.c + at_slot + o + j : nullptr,
-                                  b.c ? b.c + to_slot + o + j : nullptr,
-                                  b.extra ? b.extra + t * layer.rows_size + o + j : nullptr,
-                                  b.dh + o + j,
-                                  b.dc ? b.dc + o + j : nullptr,
-                                  dz + j,
-                                  dextra ? dextra + j : nullptr,
-                                  unit + j};
-            const V sum = lanes.load(sums + j);
-            if constexpr (kTwo)
-              if (second) return rnn_backward_second<kCell, V>(lanes, options, at, sum);
-            V g = sum + lanes.load(at.dh);
-            if (b.g) g = g + lanes.load(b.g + t * layer.rows_size + o + j);
-            rnn_backward<kCell, V>(lanes, options, at, g);
-          });
-        }
-      });
-    }
-  });
+  layer.run(context, false, kTwo ? 2 : 1,
+            [&](int64_t step, int second, int64_t r0, int64_t r1, int64_t u0, int64_t u1) {
+              const int64_t t = layer.time(step), at_slot = layer.slot(step) * layer.rows_size;
+              const int64_t to_slot = layer.slot(step + 1) * layer.rows_size;
+              const Tiles tiles = tiles_of(r0, r1);
+              for (int64_t u = u0; u < u1; ++u) {
+                const int64_t unit = u * kTileColumns, n = layer.units(u);
+                Part<T> parts[2] = {};
+                int count = 1;
+                if (second) {
+                  parts[0] = {b.dz + t * s.batch * width + width - H, width, H,
+                              panels + u * panel + (width - H) * kTileColumns};
+                } else if (step + 1 < s.steps) {
+                  count = parts_of(step + 1, u, parts);
+                }
+                for_tiles(tiles, parts, count, n, [&](int64_t row, int64_t rows, const T* sums) {
+                  for (int64_t r = row; r < row + rows; ++r, sums += kTileColumns) {
+                    const int64_t o = r * H + unit;
+                    T* dz = b.dz + (t * s.batch + r) * width + unit;
+                    T* dextra = b.dextra ? b.dextra + t * layer.rows_size + o : nullptr;
+                    if (!layer.takes_part(r, step)) {
+                      for (int64_t j = 0; j < n && !second; ++j) {
+                        b.dh[o + j] += sums[j];
+                        for (int g = 0; g < kGates; ++g) dz[g * H + j] = T(0);
+                        if (dextra) dextra[j] = T(0);
+                      }
+                      continue;
+                    }
+                    for_lanes<T>(n, [&]<class V>(const auto& lanes, V, int64_t j) {
+                      const RnnGradAt<T> at{b.gates + (t * s.batch + r) * width + unit + j,
+                                            b.h + at_slot + o + j,
+                                            b.h + to_slot + o + j,
+                                            b.c ? b.c + at_slot + o + j : nullptr,
+                                            b.c ? b.c + to_slot + o + j : nullptr,
+                                            b.extra ? b.extra + t * layer.rows_size + o + j : nullptr,
+                                            b.dh + o + j,
+                                            b.dc ? b.dc + o + j : nullptr,
+                                            dz + j,
+                                            dextra ? dextra + j : nullptr,
+                                            unit + j};
+                      const V sum = lanes.load(sums + j);
+                      if constexpr (kTwo)
+                        if (second) return rnn_backward_second<kCell, V>(lanes, options, at, sum);
+                      V g = sum + lanes.load(at.dh);
+                      if (b.g) g = g + lanes.load(b.g + t * layer.rows_size + o + j);
+                      rnn_backward<kCell, V>(lanes, options, at, g);
+                    });
+                  }
+                });
+              }
+            });
   if (!b.to_start || s.steps == 0) return;
   const Tiles tiles = tiles_of(0, s.batch);
   parallel_for(context, layer.blocks, ceil_div(layer.blocks, thread_count()), [&](int64_t u0, int64_t u1) {
@@ -330,8 +333,7 @@ void backward_steps(const RnnShape<T>& s, const RnnBackward<T>& b, Context& cont
       const int64_t n = layer.units(u);
       for_tiles(tiles, parts, count, n, [&](int64_t row, int64_t rows, const T* sums) {
         for (int64_t r = 0; r < rows; ++r)
-          for (int64_t j = 0; j < n; ++j)
-            b.dh[(row + r) * H + u * kTileColumns + j] += sums[r * kTileColumns + j];
+          for (int64_t j = 0; j < n; ++j) b.dh[(row + r) * H + u * kTileColumns + j] += sums[r * kTileColumns + j];
       });
     }
   });
@@ -341,7 +343,7 @@ void backward_steps(const RnnShape<T>& s, const RnnBackward<T>& b, Context& cont
 template <class F>
 void with_cell(RnnCell cell, const F& f) {
   switch (cell) {
-#define DC_CELL(name)  \
+#define DC_CELL(name) \
   case RnnCell::name: \
     return f.template operator()<RnnCell::name>();
     DC_CELL(tanh)

@@ -98,11 +98,11 @@ struct RnnBackward {
   const T* h;
   const T* c;
   const T* extra;
-  const T* g;        // (steps, batch, hidden): cotangents of the outputs, or null
-  T* dh;             // (batch, hidden): in, of the last state; out, if to_start, of the first
-  T* dc;             // (batch, hidden) likewise; null without c
-  T* dz;             // (steps, batch, gates hidden): of W x + b
-  T* dextra;         // gru: (steps, batch, hidden), of U_n h' + b_h; else null
+  const T* g;  // (steps, batch, hidden): cotangents of the outputs, or null
+  T* dh;       // (batch, hidden): in, of the last state; out, if to_start, of the first
+  T* dc;       // (batch, hidden) likewise; null without c
+  T* dz;       // (steps, batch, gates hidden): of W x + b
+  T* dextra;   // gru: (steps, batch, hidden), of U_n h' + b_h; else null
   bool to_start;
 };
 

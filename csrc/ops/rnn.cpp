@@ -49,8 +49,8 @@ Sizes sizes_of(const char* op, const RnnOptions& o, const Array& x, const RnnWei
   int64_t width;
   DC_CHECK(!__builtin_mul_overflow(gates, s.hidden, &width) && w.u.shape(0) == width, ShapeError, op, ": expected u (",
            gates, " hidden, hidden), got ", w.u.shape());
-  DC_CHECK(w.w.shape() == (Dims{width, s.inputs}), ShapeError, op, ": expected w ", (Dims{width, s.inputs}),
-           " for x ", x.shape(), ", got ", w.w.shape());
+  DC_CHECK(w.w.shape() == (Dims{width, s.inputs}), ShapeError, op, ": expected w ", (Dims{width, s.inputs}), " for x ",
+           x.shape(), ", got ", w.w.shape());
   for (const Array* a : {&w.w, &w.u}) {
     check_same_dtype(op, x, *a);
     check_same_device(op, x, *a);
@@ -112,8 +112,7 @@ Array pack_rnn(RnnCell cell, const Array& u0) {
   return dispatch_float("pack_rnn", u.dtype(), [&]<class T>(T) {
     const RnnKernels<T>& kernel = *kernels<T>(u.device()).rnn;
     Array packed({kernel.packed_size(cell, u.shape(1))}, u.dtype(), u.device());
-    if (packed.size() > 0)
-      kernel.pack(cell, u.shape(1), u.data<T>(), packed.template data<T>(), context(u.device()));
+    if (packed.size() > 0) kernel.pack(cell, u.shape(1), u.data<T>(), packed.template data<T>(), context(u.device()));
     return packed;
   });
 }
@@ -149,8 +148,7 @@ RnnResult rnn(const RnnOptions& o, const Array& x, const RnnWeights& weights, co
     }
     if (rnn_has_extra(o.cell) && (keep || rnn_two_products(o.cell))) extra = make(keep ? s.per_step() : s.state());
     if (s.batch > 0 && s.hidden > 0 && s.steps > 0)
-      kernel.forward(shape,
-                     RnnForward<T>{gates.data<T>(), h.data<T>(), pointer<T>(c), pointer<T>(extra), keep, !h0},
+      kernel.forward(shape, RnnForward<T>{gates.data<T>(), h.data<T>(), pointer<T>(c), pointer<T>(extra), keep, !h0},
                      context(x.device()));
     Array y = slots(h, first, s.steps);
     if (lengths) {  // what is beyond a sequence's end repeats its state
@@ -201,11 +199,11 @@ RnnGrads rnn_grad(const RnnOptions& o, const MaybeArray& gy0, const MaybeArray& 
     const bool need_h0 = needed[6];
     if (s.batch > 0 && s.hidden > 0 && s.steps > 0)
       kernels<T>(x.device())
-          .rnn->backward(shape_of<T>(o, s, w, lengths),
-                         RnnBackward<T>{saved.gates.data<T>(), saved.h.data<T>(), pointer<T>(saved.c),
-                                        pointer<T>(saved.extra), pointer<T>(gy), dh.data<T>(), pointer<T>(dc),
-                                        dz.data<T>(), pointer<T>(dextra), need_h0},
-                         context(x.device()));
+          .rnn->backward(
+              shape_of<T>(o, s, w, lengths),
+              RnnBackward<T>{saved.gates.data<T>(), saved.h.data<T>(), pointer<T>(saved.c), pointer<T>(saved.extra),
+                             pointer<T>(gy), dh.data<T>(), pointer<T>(dc), dz.data<T>(), pointer<T>(dextra), need_h0},
+              context(x.device()));
     RnnGrads r;
     const int64_t rows = s.steps * s.batch, before = o.reverse ? 1 : 0;
     const auto flat = [&](const Array& a) { return reshape(a, {rows, a.shape(2)}); };
@@ -220,8 +218,8 @@ RnnGrads rnn_grad(const RnnOptions& o, const MaybeArray& gy0, const MaybeArray& 
       const Array h = flat(slots(saved.h, before, s.steps));
       const int64_t split = width - s.hidden;
       if (has_extra) {
-        const Array inner = two ? matmul(across(columns(split, width)), flat(*saved.extra))
-                                : matmul(across(flat(*dextra)), h);
+        const Array inner =
+            two ? matmul(across(columns(split, width)), flat(*saved.extra)) : matmul(across(flat(*dextra)), h);
         r.u = concatenate({matmul(across(columns(0, split)), h), inner}, 0);
       } else {
         r.u = matmul(across(flat(dz)), h);

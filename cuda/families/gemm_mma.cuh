@@ -356,11 +356,9 @@ double mma_time(double efficiency, long long m, long long n, long long k, long l
   return static_cast<double>(ceil_div(tiles * parts, 132)) * Tile::kM * Tile::kN * depth / efficiency;
 }
 
-// with(tile) of the tile that is done first.
+// with(tile) of the tile that is done first; smaller ones split operands more often for each product.
 template <Precision kPrecision, class With>
-void with_mma_tile(long long m, long long n, long long k, long long batches, const With& with,
-                   long long least_depth = kLeastDepth) {
-  // Smaller tiles split operands more often for each product.
+void with_mma_tile(long long m, long long n, long long k, long long batches, long long least_depth, const With& with) {
   const double narrow = mma_time<NarrowMma>(0.7, m, n, k, batches, least_depth);
   const double tall = mma_time<TallMma>(0.85, m, n, k, batches, least_depth);
   if constexpr (kWideFits<kPrecision>)
@@ -376,11 +374,10 @@ constexpr size_t kMmaBytes =
 template <Precision kPrecision, class A, class B>
 void mma_at(const char* op, Context& context, const A& a, const B& b, const Output<float>& out, long long m,
             long long n, long long k, long long batches, long long least_depth) {
-  const auto with = [&]<class Tile>(Tile) {
+  with_mma_tile<kPrecision>(m, n, k, batches, least_depth, [&]<class Tile>(Tile) {
     run_tiles<float>(op, context, mma_product<kPrecision, Tile, A, B, NoFinish>, Tile::kThreads, kMmaBytes<Tile, A, B>,
                      Tile::kM, Tile::kN, kStep, least_depth, a, b, out, m, n, k, batches);
-  };
-  with_mma_tile<kPrecision>(m, n, k, batches, with, least_depth);
+  });
 }
 
 // Whether the tensor cores are worth their larger tiles, and allowed.
@@ -388,11 +385,9 @@ inline bool mma_pays(Precision precision, long long m, long long n, long long k,
   return precision != Precision::strict && m >= 4 && n >= 4 && k >= 8 && m * n * k * batches >= 1 << 18;
 }
 
-// whole: no sum is cut into parts.
 template <class A, class B>
 void mma(const char* op, Context& context, Precision precision, const A& a, const B& b, const Output<float>& out,
-         long long m, long long n, long long k, long long batches, bool whole = false) {
-  const long long least_depth = whole ? k + 1 : kLeastDepth;
+         long long m, long long n, long long k, long long batches, long long least_depth = kLeastDepth) {
   if (precision == Precision::tf32)
     mma_at<Precision::tf32>(op, context, a, b, out, m, n, k, batches, least_depth);
   else if (precision == Precision::high)

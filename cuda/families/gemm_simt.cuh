@@ -181,13 +181,13 @@ void with_simt_tile(long long m, long long n, long long batches, const With& wit
   with(SmallTile{});
 }
 
-// whole: no sum is cut into parts.
+// Sums are cut into parts of at least `least_depth` terms, or not at all.
 template <bool kLarge, class T, class A, class B>
 void simt(const char* op, Context& context, const A& a, const B& b, const Output<T>& out, long long m, long long n,
-          long long k, long long batches, bool whole = false) {
+          long long k, long long batches, long long least_depth = kLeastSimtDepth) {
   with_simt_tile<kLarge, T>(m, n, batches, [&]<class Tile>(Tile) {
     run_tiles<T>(op, context, simt_product<T, Tile, A, B, NoFinish>, Tile::kThreads, 0, Tile::kM, Tile::kN, Tile::kK,
-                 whole ? k + 1 : kLeastSimtDepth, a, b, out, m, n, k, batches);
+                 least_depth, a, b, out, m, n, k, batches);
   });
 }
 

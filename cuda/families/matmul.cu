@@ -36,6 +36,8 @@ int64_t packed_b_size(int64_t k, int64_t n) { return k * n; }
 
 constexpr int kThreads = 256;
 constexpr long long kUsualRows = 64;  // that products in order are taken to have where their kernel is chosen
+// The terms of a part of a sum, at least: sums in order have one part.
+constexpr long long least_of(const MatmulShape& s, long long usual) { return s.in_order ? s.k + 1 : usual; }
 
 template <class T>
 DC_KERNEL void DC_LAUNCH_BOUNDS(256, 4)
@@ -69,9 +71,9 @@ void product(const char* op, Precision precision, const MatmulShape& s, const fl
   if (!s.in_order && few_pays(s.m, s.n, s.k)) return few(op, context, o.a, o.b, o.out, s.m, s.n, s.k, s.batch);
   const bool a_along = s.a_col == 1, b_along = s.b_row == 1, both_across = !a_along && b_along;
   if (!mma_pays(precision, s.in_order ? kUsualRows : s.m, s.n, s.k, s.in_order ? 1 : s.batch) || (both_across && bias))
-    return simt<true>(op, context, o.a, o.b, o.out, s.m, s.n, s.k, s.batch, s.in_order);
+    return simt<true>(op, context, o.a, o.b, o.out, s.m, s.n, s.k, s.batch, least_of(s, kLeastSimtDepth));
   const auto with = [&](const auto& left, const auto& right, const Output<float>& out, int64_t m, int64_t n) {
-    mma(op, context, precision, left, right, out, m, n, s.k, s.batch, s.in_order);
+    mma(op, context, precision, left, right, out, m, n, s.k, s.batch, least_of(s, kLeastDepth));
   };
   if (both_across) {  // C^T = B^T A^T has the layouts of a plain product
     Output<float> turned = o.out;
@@ -90,7 +92,7 @@ void product(const char* op, Precision, const MatmulShape& s, const double* a, c
   if (s.batch == 0 || s.m == 0 || s.n == 0) return;
   const Operands<double> o(s, a, b, bias, c);
   if (!s.in_order && few_pays(s.m, s.n, s.k)) return few(op, context, o.a, o.b, o.out, s.m, s.n, s.k, s.batch);
-  simt<true>(op, context, o.a, o.b, o.out, s.m, s.n, s.k, s.batch, s.in_order);
+  simt<true>(op, context, o.a, o.b, o.out, s.m, s.n, s.k, s.batch, least_of(s, kLeastSimtDepth));
 }
 
 const MatmulKernels<float> matmul_f32 = {gemm<float>, gemm_sgd<float>, packed_b_size, pack_b<float>};

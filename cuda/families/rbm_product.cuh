@@ -58,7 +58,7 @@ void with_kernel(const HalfProduct<T>& p, const With& with) {
   if constexpr (sizeof(T) == sizeof(float)) {
     if (!p.exact && mma_pays(p.precision, p.rows, p.units, p.inputs, 1)) {
       const auto mma_of = [&]<Precision kPrecision, bool kBinary>(Mma<kPrecision, kBinary> kind) {
-        with_mma_tile<kPrecision>(p.rows, p.units, p.inputs, 1, of(kind));
+        with_mma_tile<kPrecision>(p.rows, p.units, p.inputs, 1, kLeastDepth, of(kind));
       };
       if (p.precision == Precision::tf32) return mma_of(Mma<Precision::tf32, false>());
       if (p.precision == Precision::high)

@@ -97,10 +97,16 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(kRnnThreads, sizeof(T) == sizeof(float) ? 3 : 1)
     T sums[kGates];
     DC_UNROLL
     for (int g = 0; g < kGates; ++g) sums[g] = Tile::sum(shared, i, g * Tile::kUnits + j);
-    const RnnAt<T> at{step.gates + row * step.width + unit, sums, step.before + o, step.h + o, moved(step.c_before, o),
-                      moved(step.c, o), moved(step.extra, o), unit};
+    const RnnAt<T> at{step.gates + row * step.width + unit,
+                      sums,
+                      step.before + o,
+                      step.h + o,
+                      moved(step.c_before, o),
+                      moved(step.c, o),
+                      moved(step.extra, o),
+                      unit};
     switch (step.of.cell) {
-#define DC_CELL(name)  \
+#define DC_CELL(name) \
   case RnnCell::name: \
     return forward_cell<RnnCell::name, kGates>(step.of, at);
       DC_RNN_CELLS(DC_CELL)
@@ -173,7 +179,7 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(kRnnThreads, sizeof(T) == sizeof(float) ? 3 : 1)
                           unit};
     const T* given = moved(step.g, o);
     switch (step.of.cell) {
-#define DC_CELL(name)  \
+#define DC_CELL(name) \
   case RnnCell::name: \
     return backward_cell<RnnCell::name>(step.of, at, sum, given);
       DC_RNN_CELLS(DC_CELL)
@@ -189,10 +195,7 @@ struct Layer {
   int gates;
   int64_t width, rows_size;
   explicit Layer(const RnnShape<T>& shape)
-      : s(shape),
-        gates(rnn_gates(shape.cell)),
-        width(gates * shape.hidden),
-        rows_size(shape.batch * shape.hidden) {}
+      : s(shape), gates(rnn_gates(shape.cell)), width(gates * shape.hidden), rows_size(shape.batch * shape.hidden) {}
 
   int64_t time(int64_t step) const { return s.reverse ? s.steps - 1 - step : step; }
   int64_t slot(int64_t step) const { return s.reverse ? s.steps - step : step; }

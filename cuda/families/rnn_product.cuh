@@ -11,9 +11,9 @@
 namespace dc::cuda {
 
 constexpr int kRnnThreads = 128, kRnnWarps = kRnnThreads / 32, kRnnStages = 4;
-constexpr int kRnnChunk = 32;              // terms
-constexpr int kRnnPitch = kRnnChunk + 4;   // of a row of terms: eight rows lie in different banks
-constexpr int kRnnSumsPitch = 32 + 8;      // of a row of sums: four rows, eight units each, lie in different banks
+constexpr int kRnnChunk = 32;             // terms
+constexpr int kRnnPitch = kRnnChunk + 4;  // of a row of terms: eight rows lie in different banks
+constexpr int kRnnSumsPitch = 32 + 8;     // of a row of sums: four rows, eight units each, lie in different banks
 
 // Term p of row i: up to `split` in one matrix, then in another.
 template <class T>

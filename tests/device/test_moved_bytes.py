@@ -14,6 +14,8 @@ import pytest
 
 import deepcore as dc
 from deepcore import nn, ops, optim
+from deepcore.ops.rnn import CELLS as RECURRENT
+from deepcore.ops.rnn import recurrent
 from tests.device.emulated import device_module, hooked, labels, tensor
 
 pytestmark = hooked
@@ -263,3 +265,40 @@ def test_bias_and_activation_of_a_product_cost_no_pass(activation: str) -> None:
     whole = moved(lambda: lambda: ops.linear(x, w, bias, activation))
     assert whole.launches == plain.launches
     assert plain.once < whole.once <= plain.once + 4 * bias.size
+
+
+# Numbers of a step for each sequence and unit, besides u: in inference, in training, of the gradient.
+NUMBERS = {
+    "tanh": (4, 4, 6), "relu": (4, 4, 6), "lstm": (12, 16, 19), "coupled": (10, 13, 16), "gru": (8, 12, 15),
+    "gru_before": (14, 15, 16), "mgu": (11, 12, 16),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("pass_", ["inference", "training", "gradient"])
+@pytest.mark.parametrize("cell", RECURRENT)
+def test_a_step_of_a_recurrent_layer(cell: str, pass_: str) -> None:
+    batch, hidden, inputs = 32, 64, 4
+    gates, two = len(RECURRENT[cell].gates), cell in ("gru_before", "mgu")
+
+    def prepare(steps: int) -> Callable[[], Any]:
+        t = {"x": tensor(steps, batch, inputs), "w": tensor(gates * hidden, inputs),
+             "u": tensor(gates * hidden, hidden), "h0": tensor(batch, hidden)}  # fmt: skip
+        if pass_ == "inference":
+            return lambda: recurrent(**t, cell=cell)
+        t = {name: a.detach().requires_grad_() for name, a in t.items()}
+        if pass_ == "training":
+            return lambda: recurrent(**t, cell=cell)
+        y = recurrent(**t, cell=cell)[0]
+        g = tensor(*y.shape)
+        return lambda: dc.grad([y], [t["h0"]], [g])
+
+    few, many = (moved(lambda n=n: prepare(n)) for n in (1, 2))
+    assert many.launches - few.launches == (2 if two else 1)
+    asked, once = ((b - a) / (4 * batch * hidden) for a, b in ((few.asked, many.asked), (few.once, many.once)))
+    # Each block asks for its gates' weights, and for the rows of its product, again: the second cache has them.
+    first = gates - two
+    tiles = hidden / 32 * gates if pass_ == "gradient" else hidden / (8 * (4 // first)) + two * hidden / 32
+    numbers = NUMBERS[cell][("inference", "training", "gradient").index(pass_)]
+    u = gates * hidden / batch
+    assert numbers + u <= once <= MOST * (numbers + u)
+    assert once < asked <= MOST * (numbers + tiles + batch / 8 * u)

@@ -14,6 +14,7 @@ import pytest
 
 import deepcore as dc
 from deepcore import nn, ops, optim
+from deepcore.ops import rnn
 from tests.device.emulated import device_module, hooked, labels, tensor
 
 pytestmark = hooked
@@ -25,6 +26,18 @@ def with_gradient(f: Callable[..., dc.Tensor], *tensors: dc.Tensor) -> None:
     leaves = [t.detach().requires_grad_() for t in tensors]
     y = f(*leaves)
     dc.grad(y, leaves, dc.ones(y.shape, device="cuda"))
+
+
+def recurrent(cell: str, hidden: int) -> None:
+    """Results and gradients of a recurrent layer with everything the cell takes, on sequences of two lengths."""
+    kind = rnn.CELLS[cell]
+    width = len(kind.gates) * hidden
+    leaves = {"x": tensor(3, 48, 64), "w": tensor(width, 64), "u": tensor(width, hidden), "h0": tensor(48, hidden)}
+    if kind.has_c:
+        leaves |= {"c0": tensor(48, hidden), "peephole": tensor(len(kind.peepholes), hidden)}
+    leaves = {name: t.detach().requires_grad_() for name, t in leaves.items()}
+    y = rnn.recurrent(**leaves, cell=cell, lengths=[2, 3] * 24)
+    dc.grad(list(y), list(leaves.values()), [tensor(*r.shape) for r in y])
 
 
 def adam_step(n: int) -> None:
@@ -80,6 +93,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "chains": lambda: ops.rbm_gibbs(
         tensor(128, 256), tensor(256), tensor(128), key=(1, 2, 3), steps=1, data=tensor(64, 256)
     ),
+    **{f"recurrent layer, {cell}": lambda cell=cell: recurrent(cell, 64) for cell in rnn.CELLS},
     "statistics of chains": lambda: ops.rbm_statistics(*(tensor(64, n) for n in (256, 128, 256, 128))),
 }
 

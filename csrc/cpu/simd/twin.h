@@ -18,9 +18,9 @@ struct Twin {
   static DC_INLINE Twin zero() { return {V::zero(), V::zero()}; }
 };
 
-#define DC_TWIN_UNARY(name)                      \
-  template <class V>                             \
-  static DC_INLINE Twin<V> name(Twin<V> x) {     \
+#define DC_TWIN_UNARY(name)                        \
+  template <class V>                               \
+  static DC_INLINE Twin<V> name(Twin<V> x) {       \
     return {DC_ISA::name(x.a), DC_ISA::name(x.b)}; \
   }
 DC_TWIN_UNARY(gate_sigmoid)

@@ -18,6 +18,7 @@ from deepcore.nn.pool import (
 from deepcore.nn.rbm import RBM
 from deepcore.nn.residual import Residual
 from deepcore.nn.rnn import GRU, LSTM, MGU, Recurrent, RecurrentState, SimpleRNN
+from deepcore.nn.rnn_penalty import vanishing_penalty
 
 __all__ = [
     "GRU",
@@ -54,4 +55,5 @@ __all__ = [
     "SimpleRNN",
     "Upsample",
     "init",
+    "vanishing_penalty",
 ]  # fmt: skip

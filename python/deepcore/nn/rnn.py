@@ -109,6 +109,8 @@ class Recurrent(Module):
     ArgumentError for options that the cell doesn't have.
     """
 
+    layer0: _Direction
+
     def __init__(
         self, inputs: int, hidden: int, *, cell: str = "lstm", layers: int = 1, bidirectional: bool = False,
         bias: bool = True, peephole: bool = False, dropout: float = 0.0, weight_drop: float = 0.0,
