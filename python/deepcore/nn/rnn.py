@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from deepcore import ops, random
+from deepcore.autograd import is_recording
 from deepcore.errors import ArgumentError, ShapeError
 from deepcore.nn.activation import Dropout
 from deepcore.nn.init import Initializer, generator_for, initial
 from deepcore.nn.module import Module, Parameter
 from deepcore.ops import inplace
-from deepcore.ops.rnn import CELLS, GATES, PackedRecurrent, slopes_of
+from deepcore.ops.rnn import CELLS, GATES, PackedRecurrent, StepWeights, recurrent_step, slopes_of
 from deepcore.tensor import Tensor, full, tensor
 
 PACKED_STEPS = 8  # in longer calls packing the weights costs less than a hundredth
@@ -54,6 +55,12 @@ class _Direction(Module):
     def extra_repr(self) -> str:
         """The sizes in the text of the module."""
         return f"{self.weight.shape[1]}, {self.recurrent_weight.shape[1]}"
+
+    def step_weights(self) -> StepWeights:
+        """For single steps outside the tape."""
+        return StepWeights(
+            self.weight, self.recurrent_weight, self.bias, self.bias_h, self.peephole, self._packed
+        )  # fmt: skip
 
     def of_gates(self, values: Sequence[Any], other: Any) -> list[Any]:
         """values of the gates that have a slope, `other` for the rest, in the order of the weights."""
@@ -283,8 +290,14 @@ class Recurrent(Module):
             raise ArgumentError(f"{owner}: a bidirectional layer needs whole sequences")
         if self.training and (self.weight_drop is not None or (self.dropout is not None and self.layers > 1)):
             raise ArgumentError(f"{owner}: expected eval mode for step() with dropout")
-        if x.ndim != 2:
+        if x.ndim != 2 or x.shape[1] != self.inputs:
             raise ShapeError(f"{owner}: expected x (n, {self.inputs}) in step(), got {x.shape}")
+        if not is_recording() and all(row[0].slope is None for row in self._parts):
+            self._check_state(state, x.shape[0])
+            h, c = (None, None) if state is None else state
+            layers = [row[0].step_weights() for row in self._parts]
+            y, h_last, c_last = recurrent_step(x, layers, self.cell, self.gate, self._slopes, h, c)
+            return y, RecurrentState(h_last, c_last)
         at = 0 if self.time_major else 1
         output, self.output = self.output, "both"
         try:

@@ -234,3 +234,47 @@ class PackedRecurrent:
         if self._arrays is None or mark != self._mark:
             self._arrays, self._mark = (_C.pack_linear(a), _C.pack_rnn(cell.number, b)), mark
         return self._arrays
+
+
+class StepWeights(NamedTuple):
+    """The weights of one layer for `recurrent_step`, as `recurrent` takes them."""
+
+    w: Tensor
+    u: Tensor
+    bias: Tensor | None
+    bias_h: Tensor | None
+    peephole: Tensor | None
+    packed: PackedRecurrent
+
+
+def recurrent_step(
+    x: Tensor, layers: Sequence[StepWeights], cell: str, gate: str, slopes: tuple[float, float, float],
+    h: Tensor | None, c: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor | None]:  # fmt: skip
+    """One step of stacked layers outside the tape, with little around the kernels: the bits of `recurrent`.
+
+    x (batch, inputs), h and c (layers, batch, hidden) or None for 0 -> y (batch, hidden), h and c. Sizes are those of a
+    layer that has checked them.
+    """
+    kind, batch, hidden = CELLS[cell], x.shape[0], layers[0].u.shape[1]
+    options = (kind.number, GATES[gate], slopes, False)
+    y = _C.reshape(x.array, (1, *x.shape))
+    h_ends: list[_C.Array] = []
+    c_ends: list[_C.Array] = []
+    for i, layer in enumerate(layers):
+        h0, c0 = (None if s is None else _C.slice(s.array, (i, 0, 0), (1, batch, hidden), (1, 1, 1)) for s in (h, c))
+        w, u = layer.packed.of(layer.w, layer.u, kind)
+        y, h1, c1, _ = _C.rnn(
+            options, y, layer.w.array, layer.u.array, _array(layer.bias), _array(layer.bias_h), _array(layer.peephole),
+            None if h0 is None else _C.reshape(h0, (batch, hidden)),
+            None if c0 is None else _C.reshape(c0, (batch, hidden)), None, False, w, u,
+        )  # fmt: skip
+        h_ends.append(_C.reshape(h1, (1, batch, hidden)))
+        if c1 is not None:
+            c_ends.append(_C.reshape(c1, (1, batch, hidden)))
+    c_last = Tensor(_C.concatenate(c_ends, 0)) if c_ends else None
+    return Tensor(_C.reshape(y, (batch, hidden))), Tensor(_C.concatenate(h_ends, 0)), c_last
+
+
+def _array(x: Tensor | None) -> _C.Array | None:
+    return None if x is None else x.array
