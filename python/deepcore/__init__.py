@@ -28,6 +28,7 @@ _LAZY_NAMES = {
     "FaceConverter": "estimators",
     "FaceSwap": "estimators",
     "ImageClassifier": "estimators",
+    "LanguageModel": "estimators",
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
     "RBM": "estimators",

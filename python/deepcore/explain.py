@@ -11,6 +11,7 @@ import numpy.typing as npt
 from deepcore import nn, ops
 from deepcore.autograd import grad, no_grad
 from deepcore.errors import ArgumentError, ShapeError
+from deepcore.ops.rnn import CELLS
 from deepcore.tensor import Tensor, tensor
 
 Array = npt.NDArray[Any]
@@ -157,3 +158,71 @@ def gradient_flow(states: Sequence[Tensor], loss: Tensor) -> Array:
             raise ArgumentError(f"gradient_flow: expected states that require a gradient, got one without at step {t}")
     found = grad(loss, states, allow_unused=True)
     return np.array([0.0 if g is None else np.linalg.norm(g.numpy().astype(np.float64)) for g in found])
+
+
+def gate_values(layer: nn.Recurrent, x: Tensor, state: nn.RecurrentState | None = None) -> list[dict[str, Array]]:
+    """The gates of a recurrent layer while it reads x: for each layer and direction a dict of (steps, n, hidden).
+
+    In 0..1, by name: i, f, o of LSTM (f, o where coupled), r, z of GRU, f of MGU. `deepcore.viz.gate_histograms`,
+    `saturation` and `memory` draw them. ArgumentError for cells without gates.
+
+    Args:
+        layer: in inference; dropout does not act.
+        x: (n, steps, inputs), or (steps, n, inputs) where it is time_major.
+        state: where to start, 0 if None.
+    """
+    kind = CELLS[layer.cell]
+    if not kind.sloped:
+        raise ArgumentError(f"gate_values: expected a cell with gates, got {layer.cell!r}")
+    found: list[dict[str, Array]] = []
+    with no_grad():
+        y = x if layer.time_major else ops.swap_axes(x, 0, 1)
+        for row in layer._parts:
+            sides: list[Tensor] = []
+            for part in row:
+                at = len(found)
+                h0, c0 = (None, None) if state is None else (state.h[at], None if state.c is None else state.c[at])
+                reverse = len(sides) == 1
+                out = part.run(y, h0, c0, None, lengths=None, gate=layer.gate,
+                               slope=layer._slopes[: len(kind.sloped)], reverse=reverse)  # fmt: skip
+                sides.append(out[0])
+                found.append(_gates(part, layer, y.numpy(), out[0].numpy(), h0, c0, reverse))
+            y = sides[0] if len(sides) == 1 else ops.concatenate(sides, -1)
+    return found
+
+
+def _gates(
+    part: Any, layer: nn.Recurrent, x: Array, h: Array, h0: Tensor | None, c0: Tensor | None, reverse: bool
+) -> dict[str, Array]:
+    """The gates of one layer in one direction from its inputs and its states (steps, n, ...)."""
+    kind = CELLS[layer.cell]
+    hidden = h.shape[-1]
+    if reverse:
+        x, h = x[::-1], h[::-1]
+    zero = np.zeros((1, *h.shape[1:]), np.float32)
+    before = np.concatenate([zero if h0 is None else h0.numpy()[None], h])[: len(h)]
+    z = x @ part.weight.numpy().T + before @ part.recurrent_weight.numpy().T
+    if part.bias is not None:
+        z = z + part.bias.numpy()
+    sums = {g: z[..., i * hidden : (i + 1) * hidden].astype(np.float64) for i, g in enumerate(kind.gates)}
+    slopes = dict(zip(kind.sloped, layer.slope, strict=True))
+
+    def opened(gate: str, value: Array) -> Array:
+        if layer.gate == "binary":
+            return np.asarray(value > 0, np.float64)
+        k = slopes[gate]
+        return np.clip(k * value / 4 + 0.5, 0, 1) if layer.gate == "hard" else 1 / (1 + np.exp(-k * value))
+
+    if part.peephole is None:
+        values = {g: opened(g, sums[g]) for g in kind.sloped}
+    else:
+        seen = dict(zip(kind.peepholes, part.peephole.numpy().astype(np.float64), strict=True))
+        c = zero[0].astype(np.float64) if c0 is None else c0.numpy().astype(np.float64)
+        values = {g: np.empty_like(sums[g]) for g in kind.sloped}
+        for t in range(len(h)):
+            now = {g: opened(g, sums[g][t] + seen[g] * c) for g in kind.sloped if g != "o"}
+            c = now["f"] * c + now.get("i", 1 - now["f"]) * np.tanh(sums["g"][t])
+            now["o"] = opened("o", sums["o"][t] + seen["o"] * c)
+            for g, value in now.items():
+                values[g][t] = value
+    return {g: v[::-1] if reverse else v for g, v in values.items()}

@@ -17,7 +17,7 @@ Capture = pytest.CaptureFixture[str]
 
 BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "missing": (lambda p: p / "none", "no such file or folder, and not one of digits, mnist"),
-    "kind": (lambda p: (p / "a.txt").write_text("x") and p / "a.txt", "expected a folder, .npz or .csv"),
+    "kind": (lambda p: (p / "a.dat").write_text("x") and p / "a.dat", "expected a folder, .npz or .csv"),
     "names": (lambda p: write_npz(p / "a.npz", a=IMAGES), "expected x_train and y_train, or x and y; it holds ['a']"),
     "truncated": (lambda p: (p / "a.npz").write_bytes(b"PK\3\4" + b"\0" * 40) and p / "a.npz", "whole .npz"),
     "lengths": (lambda p: write_npz(p / "a.npz", x=IMAGES, y=np.arange(19)), "expected 20 labels, got shape (19,)"),

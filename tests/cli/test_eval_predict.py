@@ -62,7 +62,7 @@ def _regressor(path: Path) -> None:
         (lambda p: save_checkpoint(p, {}, {"kind": "trainer"}), "expected a saved estimator, got 'trainer'"),
         (lambda p: save_checkpoint(p, {}, {"kind": "deepcore estimator", "class": "os"}), "expected a saved estimator"),
         (lambda p: save_checkpoint(p, {}, {"kind": "deepcore estimator", "class": "MLPClassifier"}), "whole MLPClass"),
-        (_regressor, "expected a classifier, got MLPRegressor"),
+        (_regressor, "expected a classifier or a language model, got MLPRegressor"),
     ],
     ids=["text", "empty", "foreign", "checkpoint", "class", "hollow", "regressor"],
 )

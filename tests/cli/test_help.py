@@ -65,7 +65,7 @@ def test_top_level_help_and_version(capsys: Capture) -> None:
 @pytest.mark.parametrize(
     "words",
     [[], ["paint"], ["data"], ["data", "fetch", "imagenet"], ["train"], ["train", "digits", "--epochs", "many"],
-     ["train", "digits", "--model", "vit"], ["eval", "model"], ["predict", "model"], ["info", "extra"]],
+     ["train", "digits", "--model", "vit"], ["eval", "model"], ["predict"], ["info", "extra"]],
     ids=" ".join,
 )  # fmt: skip
 def test_wrong_use_exits_with_2(words: list[str], capsys: Capture) -> None:

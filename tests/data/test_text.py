@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deepcore.data.text import SPECIALS, StreamLoader, Tokenizer, Vocabulary, batchify, pad_sequences
+from deepcore.data import SPECIALS, StreamLoader, Tokenizer, Vocabulary, batchify, pad_sequences
 from deepcore.errors import ArgumentError, CheckpointError, DataError, DtypeError, ShapeError
 
 # Tokens
@@ -207,3 +207,27 @@ def test_states_of_other_streams_are_refused() -> None:
     for changes in ({"steps": 2}, {"length": 5}, {"streams": 2}, {"batch": 3}, {"batch": -1}, {"epoch": "0"}):
         with pytest.raises(CheckpointError, match="expected"):
             loader.load_state_dict({**loader.state_dict(), **changes})
+
+
+def test_windows_for_training_tell_which_is_first() -> None:
+    loader = StreamLoader(batchify(np.arange(40), 4), 4, batch_first=False)
+    assert loader.samples == 36 and len(loader) == 3
+    batches = list(loader.batches())
+    assert [b[2].tolist() for b in batches] == [[True], [False], [False]]
+    assert [loader.count(b) for b in batches] == [16, 16, 4] and loader.epoch == 1
+    assert next(loader.batches())[2].tolist() == [True]  # left early: the epoch begins anew
+    assert next(loader.batches())[2].tolist() == [True]
+    state = loader.state_dict()
+    again = StreamLoader(loader.streams, 4, batch_first=False)
+    again.load_state_dict(state)
+    x, y, first = next(again.batches())
+    assert first.tolist() == [False] and x[0].tolist() == [4, 14, 24, 34] and y[0].tolist() == [5, 15, 25, 35]
+
+
+def test_vocabulary_from_its_state() -> None:
+    made = Vocabulary(["a", "b", "a", "c"], specials=("<unk>",))
+    again = Vocabulary.from_state(made.state_dict())
+    assert again.tokens == made.tokens and again.counts == made.counts and again.encode(["z"]).tolist() == [0]
+    for damaged in ({}, {**made.state_dict(), "counts": [1]}, {**made.state_dict(), "specials": ["a"]}):
+        with pytest.raises(DataError, match="tokens without repetition"):
+            Vocabulary.from_state(damaged)

@@ -43,14 +43,22 @@ def build_parser() -> argparse.ArgumentParser:
             "deepcore quickstart --output digits")
     )  # fmt: skip
     train.add_arguments(
-        add("train", "Train a classifier on images or a table.",
+        add("train", "Train a classifier on images or a table, or a language model on a text.",
             "deepcore train mnist --model lenet5 --epochs 5 --augment light --output mnist.safetensors")
     )  # fmt: skip
     evaluate.add_arguments(
-        add("eval", "Measure a saved classifier on labelled data.", "deepcore eval mnist.safetensors mnist --json")
+        add(
+            "eval",
+            "Measure a saved classifier on labelled data, or a language model on a text.",
+            "deepcore eval mnist.safetensors mnist --json",
+        )
     )
     predict.add_arguments(
-        add("predict", "Classify pictures with a saved classifier.", "deepcore predict mnist.safetensors digit.png")
+        add(
+            "predict",
+            "Classify pictures with a saved classifier, or let a language model write.",
+            "deepcore predict mnist.safetensors digit.png",
+        )
     )
     faceswap.add_arguments(
         add("faceswap", "Swap the faces of two people: extract, train, convert.",

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from deepcore.cli import sources
+from deepcore.cli import language, sources
 from deepcore.errors import ArgumentError, CheckpointError, DataError
 
 
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def load_model(path: str) -> Any:
-    """The saved classifier, whatever its class."""
+    """The saved classifier or language model, whatever its class."""
     from deepcore import estimators
     from deepcore.train import load_checkpoint
 
@@ -32,16 +32,18 @@ def load_model(path: str) -> Any:
     if meta.get("kind") != "deepcore estimator" or name not in estimators.__all__:
         raise CheckpointError(f"{path}: expected a saved estimator, got {meta.get('kind')!r}")
     estimator = getattr(estimators, str(name)).load(path)
-    if not hasattr(estimator, "predict_proba"):
-        raise CheckpointError(f"{path}: expected a classifier, got {name}")
+    if not hasattr(estimator, "predict_proba") and not hasattr(estimator, "generate"):
+        raise CheckpointError(f"{path}: expected a classifier or a language model, got {name}")
     return estimator
 
 
 def run(options: argparse.Namespace) -> int:
-    """Accuracy, log loss and F1 of the model on the data."""
-    from deepcore import metrics
+    """Accuracy, log loss and F1 of the model on the data, or perplexity of a text."""
+    from deepcore import estimators, metrics
 
     estimator = load_model(options.model)
+    if isinstance(estimator, estimators.LanguageModel):
+        return language.evaluate(estimator, options)
     images = hasattr(estimator, "image_shape_")
     if options.report and not images:
         raise ArgumentError(f"eval: --report goes with image models, {options.model} is a {type(estimator).__name__}")

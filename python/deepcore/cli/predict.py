@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from deepcore.cli import sources
+from deepcore.cli import language, sources
 from deepcore.cli.evaluate import load_model
 from deepcore.errors import ArgumentError, DataError
 
@@ -17,9 +17,16 @@ from deepcore.errors import ArgumentError, DataError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("model", help="file written by deepcore train or save()")
-    parser.add_argument("files", nargs="+", help="pictures, or .npy arrays of inputs")
+    parser.add_argument("files", nargs="*", help="pictures, or .npy arrays of inputs")
     parser.add_argument("--top", type=int, default=1, metavar="K", help="classes to show per picture")
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
+    group = parser.add_argument_group("language models, which write a text")
+    group.add_argument("--prime", default="", metavar="TEXT", help="how it begins")
+    group.add_argument("--length", type=int, default=300, metavar="N", help="tokens to write (default: %(default)s)")
+    group.add_argument("--temperature", type=float, default=0.8, help="0: the most probable (default: %(default)s)")
+    group.add_argument("--top-k", type=int, metavar="K", help="draw among the K most probable tokens")
+    group.add_argument("--top-p", type=float, metavar="P", help="draw among the fewest tokens of this probability")
+    group.add_argument("--seed", type=int, default=0)
     parser.set_defaults(run=run)
 
 
@@ -42,10 +49,16 @@ def _inputs(path: Path, estimator: Any) -> Any:
 
 
 def run(options: argparse.Namespace) -> int:
-    """One line per sample: file, label, probability."""
+    """One line per sample: file, label, probability; or the text that a language model writes."""
+    from deepcore.estimators import LanguageModel
+
     if options.top < 1:
         raise ArgumentError(f"predict: expected --top >= 1, got {options.top}")
     estimator = load_model(options.model)
+    if isinstance(estimator, LanguageModel):
+        return language.generate(estimator, options)
+    if not options.files:
+        raise ArgumentError("predict: expected pictures or .npy arrays to classify")
     for name in options.files:
         p = estimator.predict_proba(_inputs(Path(name), estimator))
         for i, row in enumerate(p):

@@ -10,24 +10,24 @@ from typing import Any
 
 import numpy as np
 
-from deepcore.cli import sources
+from deepcore.cli import language, sources
 from deepcore.errors import ArgumentError
 
-MODELS = ("lenet5", "vgg-small", "resnet9", "resnet18", "mlp")
+MODELS = ("lenet5", "vgg-small", "resnet9", "resnet18", "mlp", language.MODEL)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     sources.add_arguments(parser)
     parser.add_argument(
-        "--model", choices=MODELS, default=None, help="net (default: lenet5 for images, mlp for tables)"
+        "--model", choices=MODELS, default=None, help="net (default: lenet5 for images, mlp for tables, lm for text)"
     )
     parser.add_argument(
         "--hidden", default="256,128", metavar="SIZES", help="hidden layers of mlp (default: %(default)s)"
     )
     parser.add_argument("--epochs", type=int, default=10, help="default: %(default)s")
     parser.add_argument("--batch-size", type=int, default=64, help="default: %(default)s")
-    parser.add_argument("--lr", type=float, default=1e-3, help="learning rate (default: %(default)s)")
+    parser.add_argument("--lr", type=float, help="learning rate (default: 0.001, lm 0.003)")
     parser.add_argument("--optimizer", default="adam", help="default: %(default)s")
     parser.add_argument("--schedule", choices=("constant", "cosine", "one-cycle", "plateau"), default="cosine")
     parser.add_argument("--dropout", type=float, default=None, help="probability (default: the net's own)")
@@ -43,9 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", default="model.safetensors", metavar="FILE", help="default: %(default)s")
     parser.add_argument("--checkpoint", metavar="FILE", help="written after each epoch and on Ctrl-C")
     parser.add_argument("--resume", action="store_true", help="go on from --checkpoint")
-    parser.add_argument("--report", metavar="FILE", help="write an HTML report on the test split")
+    parser.add_argument(
+        "--report", metavar="FILE", help="write an HTML report on the test split (lm: on what is held out)"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.add_argument("--json", action="store_true", help="print the result as one line of JSON")
+    language.add_training_arguments(parser)
     parser.set_defaults(run=run)
 
 
@@ -59,16 +62,19 @@ def run(options: argparse.Namespace) -> int:
         folder = Path(path or ".").absolute().parent
         if not folder.is_dir():  # better now than after the training
             raise FileNotFoundError(f"{path}: there is no folder {folder}")
-    x, y = sources.load(options, "train")
-    images = x.ndim >= 3
-    model = options.model or ("lenet5" if images else "mlp")
     common: dict[str, Any] = {
-        "optimizer": options.optimizer, "learning_rate": options.lr, "weight_decay": options.weight_decay,
+        "optimizer": options.optimizer, "learning_rate": 1e-3 if options.lr is None else options.lr,
+        "weight_decay": options.weight_decay,
         "schedule": options.schedule, "batch_size": options.batch_size, "epochs": options.epochs,
         "validation_fraction": options.validation, "early_stopping": options.early_stopping,
         "max_seconds": options.max_seconds, "random_state": options.seed, "verbose": not options.quiet,
         "device": options.device,
     }  # fmt: skip
+    if options.model == language.MODEL or (options.model is None and options.data.endswith(".txt")):
+        return _print(options, language.train(options, common))
+    x, y = sources.load(options, "train")
+    images = x.ndim >= 3
+    model = options.model or ("lenet5" if images else "mlp")
     estimator: Any
     if model == "mlp":
         if options.augment or options.report:
@@ -96,11 +102,18 @@ def run(options: argparse.Namespace) -> int:
     if options.report:
         estimator.report(options.report, x_test, y_test)
         result["report"] = options.report
+    return _print(options, result)
+
+
+def _print(options: argparse.Namespace, result: dict[str, Any]) -> int:
     if options.json:
         print(json.dumps(result))
     else:
-        print(f"trained {model} on {len(x):,} samples in {seconds:.1f} s")
-        if own_split:
+        unit = "tokens" if result["model"] == language.MODEL else "samples"
+        print(f"trained {result['model']} on {result['samples']:,} {unit} in {result['seconds']:.1f} s")
+        if "test_accuracy" in result:
             print(f"test accuracy {100 * result['test_accuracy']:.2f} %")
+        if "val_loss" in result["last"] and unit == "tokens":
+            print(f"held out: {result['last']['val_loss']:.4f} nats per token")
         print(f"saved {options.output}" + (f", report {options.report}" if options.report else ""))
     return 0

@@ -26,7 +26,8 @@ from deepcore.data.sequences import (
     temporal_order,
 )
 from deepcore.data.series import Standardizer, calendar_features, check_times, ett_split, regularise, windows
-from deepcore.data.text import SPECIALS, StreamLoader, Tokenizer, Vocabulary, batchify, pad_sequences
+from deepcore.data.streams import StreamLoader, batchify
+from deepcore.data.text import SPECIALS, Tokenizer, Vocabulary, pad_sequences
 
 if TYPE_CHECKING:
     from deepcore.data.download import fetch

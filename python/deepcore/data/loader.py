@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -28,6 +28,36 @@ class Place(NamedTuple):
 
 
 Transform = Callable[[Batch, Place], Batch]
+
+
+class Loader(Protocol):
+    """What training asks of a loader: `DataLoader` and `StreamLoader` have it."""
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the next batch."""
+        ...
+
+    @property
+    def samples(self) -> int:
+        """How many samples an epoch hands out."""
+        ...
+
+    def count(self, batch: Batch) -> int:
+        """How many samples a batch holds."""
+        ...
+
+    def batches(self, device: str = "cpu") -> Iterator[Batch]:
+        """Yield the batches of the current epoch."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the loader stands, as JSON values."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where the state was taken."""
+        ...
 
 
 class DataLoader:
@@ -103,6 +133,16 @@ class DataLoader:
     def batch(self) -> int:
         """How many batches of this epoch were handed out."""
         return self._batch
+
+    @property
+    def samples(self) -> int:
+        """How many samples an epoch hands out."""
+        n = len(self.dataset)
+        return n - n % self.batch_size if self.drop_last else n
+
+    def count(self, batch: Batch) -> int:
+        """How many samples a batch holds."""
+        return len(batch[0])
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches of the current epoch."""
@@ -209,4 +249,4 @@ class _Load:
             yield tuple(np.ascontiguousarray(array) for array in batch)
 
 
-__all__ = ["DataLoader", "Place", "Transform"]
+__all__ = ["DataLoader", "Loader", "Place", "Transform"]

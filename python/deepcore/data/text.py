@@ -1,4 +1,4 @@
-"""Text for nets: tokens, vocabularies, padded batches, streams of tokens in windows for truncated backpropagation."""
+"""Text for nets: tokens, vocabularies, padded batches."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deepcore.data.source import open_source
-from deepcore.errors import ArgumentError, CheckpointError, DataError, DtypeError, ShapeError, counted
+from deepcore.errors import ArgumentError, DataError, DtypeError, ShapeError, counted
 from deepcore.files import atomic_write
 
 Ints = NDArray[np.int64]
@@ -168,7 +168,7 @@ class Vocabulary:
         Raises:
             DataError: a number is not one of a token.
         """
-        numbers = _whole("Vocabulary", ids)
+        numbers = whole_numbers("Vocabulary", ids)
         if numbers.ndim != 1:
             raise ShapeError(f"Vocabulary: expected numbers of shape (n,), got {numbers.shape}")
         bad = (numbers < 0) | (numbers >= len(self))
@@ -182,9 +182,32 @@ class Vocabulary:
             found = found[: found.index(EOS)]
         return [t for t in found if t == UNK or t not in self.specials]
 
+    def state_dict(self) -> dict[str, Any]:
+        """Specials, tokens and counts, as JSON values."""
+        return {"specials": list(self.specials), "tokens": self.tokens, "counts": self.counts}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Vocabulary:
+        """The vocabulary that gave `state_dict`.
+
+        Raises:
+            DataError: it is damaged.
+        """
+        tokens, counts, specials = (state.get(key) for key in ("tokens", "counts", "specials"))
+        if not (
+            isinstance(tokens, list) and isinstance(counts, list) and isinstance(specials, list)
+            and all(isinstance(t, str) for t in tokens) and len(set(tokens)) == len(tokens) == len(counts)
+            and all(type(c) is int and c >= 0 for c in counts)
+            and specials == tokens[: len(specials)] and set(specials) <= set(SPECIALS)
+        ):  # fmt: skip
+            raise DataError("Vocabulary: expected tokens without repetition, specials first, with counts")
+        made = cls.__new__(cls)
+        made._set(tokens, counts, tuple(specials))
+        return made
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a JSON file; a reader sees the old one or the whole new one."""
-        content = {"format": _FORMAT, "specials": self.specials, "tokens": self.tokens, "counts": self.counts}
+        content = {"format": _FORMAT, **self.state_dict()}
         with atomic_write(path) as file:
             file.write(json.dumps(content).encode())
 
@@ -203,19 +226,10 @@ class Vocabulary:
             raise DataError(f"Vocabulary: expected JSON, got {error} in {os.fspath(path)}") from error
         if not isinstance(content, dict) or content.get("format") != _FORMAT:
             raise DataError(f"Vocabulary: expected the format {_FORMAT!r}, got another file: {os.fspath(path)}")
-        tokens, counts, specials = (content.get(key) for key in ("tokens", "counts", "specials"))
-        if not (
-            isinstance(tokens, list) and isinstance(counts, list) and isinstance(specials, list)
-            and all(isinstance(t, str) for t in tokens) and len(set(tokens)) == len(tokens) == len(counts)
-            and all(type(c) is int and c >= 0 for c in counts)
-            and specials == tokens[: len(specials)] and set(specials) <= set(SPECIALS)
-        ):  # fmt: skip
-            raise DataError(
-                f"Vocabulary: expected tokens without repetition, specials first, with counts, in {os.fspath(path)}"
-            )
-        made = cls.__new__(cls)
-        made._set(tokens, counts, tuple(specials))
-        return made
+        try:
+            return cls.from_state(content)
+        except DataError as error:
+            raise DataError(f"{error}, in {os.fspath(path)}") from None
 
 
 def pad_sequences(
@@ -246,7 +260,7 @@ def pad_sequences(
             raise ShapeError(f"{name}: expected sequences of shape (t,), got {row.shape} at {i}")
         if len(row) == 0:
             raise DataError(f"{name}: expected at least one step, got none at {i}")
-        rows.append(_whole(name, row)[:max_length])
+        rows.append(whole_numbers(name, row)[:max_length])
     lengths = np.array([len(row) for row in rows], np.int64)
     padded = np.full((len(rows), int(lengths.max())), padding, np.int64)
     for into, row in zip(padded, rows):
@@ -254,115 +268,12 @@ def pad_sequences(
     return (padded if batch_first else np.ascontiguousarray(padded.T)), lengths
 
 
-def batchify(tokens: ArrayLike, batch: int) -> Ints:
-    """A long sequence of tokens (n,) cut into contiguous streams (batch, n // batch); the rest is left out.
-
-    Raises:
-        DataError: there are fewer than two tokens for a stream.
-    """
-    ids = _whole("batchify", tokens)
-    if ids.ndim != 1:
-        raise ShapeError(f"batchify: expected tokens of shape (n,), got {ids.shape}")
-    if batch < 1:
-        raise ArgumentError(f"batchify: expected batch >= 1, got {batch}")
-    steps = len(ids) // batch
-    if steps < 2:
-        raise DataError(f"batchify: expected at least {2 * batch} tokens for {batch} streams, got {len(ids)}")
-    return ids[: batch * steps].reshape(batch, steps)
-
-
-class StreamLoader:
-    """Iterate over windows (inputs (b, t), targets (b, t)) of streams (b, n); targets are the tokens one step later.
-
-    Windows follow one another without a gap, so that the state of a recurrent net goes on from each to the next; it
-    begins anew with an epoch, when `batch` was 0. The last window of an epoch may be shorter. An iteration that is left
-    early starts its epoch anew next time, except after `load_state_dict`, which goes on exactly where the state was
-    taken.
-
-    Args:
-        streams: tokens, as `batchify` gives them.
-        steps: t, the length of a window.
-        batch_first: False puts time first, (t, b).
-
-    Raises:
-        ShapeError: the streams have another rank.
-        DataError: they have fewer than two steps.
-        ArgumentError: steps < 1.
-    """
-
-    def __init__(self, streams: ArrayLike, steps: int, *, batch_first: bool = True) -> None:
-        self.streams = _whole("StreamLoader", streams)
-        if self.streams.ndim != 2:
-            raise ShapeError(f"StreamLoader: expected streams of shape (b, n), got {self.streams.shape}")
-        if self.streams.shape[0] < 1 or self.streams.shape[1] < 2:
-            raise DataError(f"StreamLoader: expected streams of at least two steps, got shape {self.streams.shape}")
-        if steps < 1:
-            raise ArgumentError(f"StreamLoader: expected steps >= 1, got {steps}")
-        self.steps = steps
-        self.batch_first = batch_first
-        self._epoch = 0
-        self._batch = 0  # windows of this epoch that were handed out
-        self._resume = 0  # where the next iteration begins
-
-    def __len__(self) -> int:
-        """Number of windows in an epoch."""
-        positions: int = self.streams.shape[1] - 1
-        return -(-positions // self.steps)
-
-    @property
-    def epoch(self) -> int:
-        """The epoch of the next window: it goes up when the last window of an epoch is handed out."""
-        return self._epoch
-
-    @property
-    def batch(self) -> int:
-        """How many windows of this epoch were handed out."""
-        return self._batch
-
-    def __iter__(self) -> Iterator[tuple[Ints, Ints]]:
-        """Yield the windows of the current epoch."""
-        epoch, start = self._epoch, self._resume
-        self._resume = self._batch = 0
-        for number in range(start, len(self)):
-            first = number * self.steps
-            last = min(first + self.steps, self.streams.shape[1] - 1)
-            inputs, targets = self.streams[:, first:last], self.streams[:, first + 1 : last + 1]
-            if not self.batch_first:
-                inputs, targets = inputs.T, targets.T
-            # Before the window is handed out, so that a state taken while it is used counts it as used.
-            self._epoch, self._batch = (epoch, number + 1) if number + 1 < len(self) else (epoch + 1, 0)
-            yield np.ascontiguousarray(inputs), np.ascontiguousarray(targets)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Epoch, windows handed out, and what their places depend on; JSON values."""
-        return {"epoch": self._epoch, "batch": self._batch, **self._identity()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on after the window that was the last one when the state was taken.
-
-        Raises:
-            CheckpointError: the state comes from streams or windows of other sizes.
-        """
-        own = self._identity()
-        other = {key: state.get(key) for key in own}
-        if own != other:
-            raise CheckpointError(f"StreamLoader: expected a state of a loader with {own}, got {other}")
-        epoch, batch = state.get("epoch"), state.get("batch")
-        if not isinstance(epoch, int) or not isinstance(batch, int) or epoch < 0 or not 0 <= batch < len(self):
-            raise CheckpointError(
-                f"StreamLoader: expected epoch >= 0 and batch in 0..{len(self) - 1}, got {epoch!r} and {batch!r}"
-            )
-        self._epoch, self._batch, self._resume = epoch, batch, batch
-
-    def _identity(self) -> dict[str, Any]:
-        return {"streams": self.streams.shape[0], "length": self.streams.shape[1], "steps": self.steps}
-
-
-def _whole(name: str, value: ArrayLike) -> Ints:
+def whole_numbers(name: str, value: ArrayLike) -> Ints:
+    """A value as int64; DtypeError, which begins with `name`, unless its numbers are whole."""
     array = np.asarray(value)
     if array.dtype.kind not in "iu" and array.size > 0:
         raise DtypeError(f"{name}: expected whole numbers, got {array.dtype}")
     return array.astype(np.int64, copy=False)
 
 
-__all__ = ["SPECIALS", "StreamLoader", "Tokenizer", "Vocabulary", "batchify", "pad_sequences"]
+__all__ = ["SPECIALS", "Tokenizer", "Vocabulary", "pad_sequences"]

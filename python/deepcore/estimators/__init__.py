@@ -8,11 +8,12 @@ from deepcore.estimators.dbn_supervised import DBNClassifier, DBNRegressor
 from deepcore.estimators.faceconvert import Converted, FaceConverter
 from deepcore.estimators.faceswap import FaceSwap
 from deepcore.estimators.hashing import HammingIndex
+from deepcore.estimators.language import LanguageModel
 from deepcore.estimators.mlp import MLPClassifier, MLPRegressor
 from deepcore.estimators.rbm import RBM
 from deepcore.estimators.rbm_classifier import RBMClassifier
 
 __all__ = [
     "DBM", "DBN", "RBM", "Autoencoder", "Converted", "DBNClassifier", "DBNRegressor", "FaceConverter", "FaceSwap",
-    "HammingIndex", "ImageClassifier", "MLPClassifier", "MLPRegressor", "RBMClassifier",
+    "HammingIndex", "ImageClassifier", "LanguageModel", "MLPClassifier", "MLPRegressor", "RBMClassifier",
 ]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from deepcore.tensor import as_tensor
 from deepcore.train.trainer import Task
 
 Array = npt.NDArray[Any]
+
+_OPTIONS: dict[str, dict[str, Any]] = {"sgd": {"momentum": 0.9, "nesterov": True}, "asgd": {"start": "nonmonotone"}}
 
 
 def make_schedule(name: str | Schedule | None, steps: int) -> Schedule | None:
@@ -63,6 +66,7 @@ class SupervisedEstimator(Estimator):
     ema: float | None
     verbose: bool
     device: str
+    _optimizers: Mapping[str, Any] = optim.OPTIMIZERS
 
     @abstractmethod
     def _task(self) -> Task:
@@ -75,19 +79,22 @@ class SupervisedEstimator(Estimator):
             raise ArgumentError(f"{owner}: expected epochs >= 1, got {self.epochs!r}")
         if not isinstance(self.batch_size, (int, np.integer)) or self.batch_size < 1:
             raise ArgumentError(f"{owner}: expected batch_size >= 1, got {self.batch_size!r}")
-        if self.optimizer not in optim.OPTIMIZERS:
-            raise ArgumentError(f"{owner}: expected optimizer in {sorted(optim.OPTIMIZERS)}, got {self.optimizer!r}")
+        if self.optimizer not in self._optimizers:
+            raise ArgumentError(f"{owner}: expected optimizer in {sorted(self._optimizers)}, got {self.optimizer!r}")
         if not 0 <= self.validation_fraction < 1:
             raise ArgumentError(f"{owner}: expected validation_fraction in [0, 1), got {self.validation_fraction}")
 
     def _make_optimizer(self) -> optim.Optimizer:
-        kind = optim.OPTIMIZERS[self.optimizer]
-        extra: dict[str, Any] = {"momentum": 0.9, "nesterov": True} if self.optimizer == "sgd" else {}
+        kind = self._optimizers[self.optimizer]
+        extra = _OPTIONS.get(self.optimizer, {})
         # Decay shrinks weights, not biases and norms, which are vectors.
         matrices = [p for p in self.model_.parameters() if p.ndim > 1]
         vectors = [p for p in self.model_.parameters() if p.ndim <= 1]
         groups = [{"params": matrices, "weight_decay": self.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-        return kind([g for g in groups if g["params"]], lr=self.learning_rate, clip_norm=self.clip_norm, **extra)
+        made: optim.Optimizer = kind(
+            [g for g in groups if g["params"]], lr=self.learning_rate, clip_norm=self.clip_norm, **extra
+        )
+        return made
 
     def _train(
         self, arrays: tuple[Array, ...], labels_for_split: Array | None, seed: int, *,

@@ -5,6 +5,7 @@ from deepcore.train.checkpoint import load_checkpoint, save_checkpoint
 from deepcore.train.contrastive import Contrastive
 from deepcore.train.faceswap import BalancedFaces, FaceAugment, FaceTask, PartDecoders, Preview, changed_faces
 from deepcore.train.joint import JointBoltzmann
+from deepcore.train.next_token import NextToken
 from deepcore.train.reconstruction import Reconstruction
 from deepcore.train.supervised import Supervised, accuracy, cross_entropy, mean_squared_error
 from deepcore.train.trainer import Trainer
@@ -12,6 +13,6 @@ from deepcore.train.updown import UpDown
 
 __all__ = [
     "BalancedFaces", "Callback", "Contrastive", "EarlyStopping", "FaceAugment", "FaceTask", "JointBoltzmann",
-    "PartDecoders", "Preview", "Reconstruction", "Supervised", "Trainer", "UpDown", "accuracy", "changed_faces",
-    "cross_entropy", "load_checkpoint", "mean_squared_error", "save_checkpoint",
+    "NextToken", "PartDecoders", "Preview", "Reconstruction", "Supervised", "Trainer", "UpDown", "accuracy",
+    "changed_faces", "cross_entropy", "load_checkpoint", "mean_squared_error", "save_checkpoint",
 ]  # fmt: skip

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from deepcore import random as random_
 from deepcore.autograd import backward, no_grad
-from deepcore.data.loader import DataLoader
+from deepcore.data.loader import Loader
 from deepcore.errors import ArgumentError, CheckpointError, NumericalError
 from deepcore.nn.module import Module
 from deepcore.ops import inplace
@@ -114,7 +114,7 @@ class Trainer:
         self._stop = reason
 
     def fit(
-        self, data: DataLoader, validation: DataLoader | None = None, *, epochs: int, max_seconds: float | None = None,
+        self, data: Loader, validation: Loader | None = None, *, epochs: int, max_seconds: float | None = None,
         checkpoint: str | os.PathLike[str] | None = None, checkpoint_every: int | None = None, resume: bool = False,
     ) -> list[dict[str, Any]]:  # fmt: skip
         """Train until `epochs` epochs of `data` are done in total; returns the history.
@@ -141,9 +141,7 @@ class Trainer:
         if resume and path is not None and path.exists():
             self.load_checkpoint(path, data)
         self._stop = None
-        rest = len(data.dataset) % data.batch_size if data.drop_last else 0
-        per_epoch = len(data.dataset) - rest
-        progress = Progress(self.progress, epochs * per_epoch, self.samples, self.stream)
+        progress = Progress(self.progress, epochs * data.samples, self.samples, self.stream)
         for callback in self.callbacks:
             callback.on_fit_begin(self)
         try:
@@ -164,7 +162,7 @@ class Trainer:
         return self.history
 
     def _epoch(
-        self, data: DataLoader, validation: DataLoader | None, epochs: int, max_seconds: float | None,
+        self, data: Loader, validation: Loader | None, epochs: int, max_seconds: float | None,
         path: Path | None, every: int | None, progress: Progress, interrupted: list[bool],
     ) -> None:  # fmt: skip
         epoch = data.epoch
@@ -174,7 +172,7 @@ class Trainer:
         for batch in data.batches(self.model.device):
             started = time.perf_counter()
             loss, metrics = self._train_batch(batch, last=data.epoch > epoch)
-            n = len(batch[0])
+            n = data.count(batch)
             self.samples += n
             self._totals["samples"] = self._totals.get("samples", 0.0) + n
             for name, value in {"loss": loss, **metrics}.items():
@@ -260,7 +258,7 @@ class Trainer:
         n = max(self._totals.get("samples", 0.0), 1.0)
         return {k: v / n for k, v in self._totals.items() if k not in _COUNTS}
 
-    def _end_epoch(self, epoch: int, validation: DataLoader | None, epochs: int, progress: Progress) -> None:
+    def _end_epoch(self, epoch: int, validation: Loader | None, epochs: int, progress: Progress) -> None:
         record: dict[str, Any] = {"epoch": epoch + 1, "step": self.optimizer.steps, **self._means()}
         seconds = self._totals.get("seconds", 0.0)
         record.update(lr=self.optimizer.lr, seconds=seconds)
@@ -287,7 +285,7 @@ class Trainer:
         for callback in self.callbacks:
             callback.on_epoch_end(self, record)
 
-    def evaluate(self, data: DataLoader) -> dict[str, float]:
+    def evaluate(self, data: Loader) -> dict[str, float]:
         """Loss and metrics over one epoch of `data` in inference mode, averaged over samples (of every batch)."""
         totals: dict[str, float] = {}
         count = 0
@@ -295,7 +293,7 @@ class Trainer:
         with self._averaged(), no_grad():
             for batch in data.batches(self.model.device):
                 loss, metrics = self.task.step(self.model, batch)
-                n = len(batch[0])
+                n = data.count(batch)
                 count += n
                 for name, value in {"loss": float(loss.item()), **metrics}.items():
                     totals[name] = totals.get(name, 0.0) + value * n
@@ -321,7 +319,7 @@ class Trainer:
             return self.model.state_dict()
 
     # ---- checkpoints ----
-    def save_checkpoint(self, path: str | os.PathLike[str], data: DataLoader) -> None:
+    def save_checkpoint(self, path: str | os.PathLike[str], data: Loader) -> None:
         """One safetensors file, written atomically: weights, average, optimizer, schedule, position, history."""
         arrays = {f"model.{n}": a for n, a in self.model.state_dict().items()}
         optimizer_arrays, facts = self.optimizer.state_dict()
@@ -343,7 +341,7 @@ class Trainer:
         }
         save_checkpoint(path, arrays, meta)
 
-    def load_checkpoint(self, path: str | os.PathLike[str], data: DataLoader) -> None:
+    def load_checkpoint(self, path: str | os.PathLike[str], data: Loader) -> None:
         """Continue where `save_checkpoint` was called. CheckpointError if it does not fit."""
         arrays, meta = load_checkpoint(path)
         if meta.get("kind") != "deepcore training":

@@ -14,6 +14,7 @@ from deepcore.viz.boltzmann import (
 from deepcore.viz.classes import confusion, worst_indices, worst_mistakes
 from deepcore.viz.curves import gradient_flow, histogram, histograms, learning_curves
 from deepcore.viz.images import feature_maps, filters, heatmaps, image_grid
+from deepcore.viz.recurrent import gate_histograms, memory, memory_lengths, saturation
 from deepcore.viz.report import Report
 from deepcore.viz.style import save_figure
 
@@ -26,6 +27,7 @@ __all__ = [
     "dreams_of_labels",
     "feature_maps",
     "filters",
+    "gate_histograms",
     "gradient_flow",
     "heatmaps",
     "hidden_filters",
@@ -33,9 +35,12 @@ __all__ = [
     "histograms",
     "image_grid",
     "learning_curves",
+    "memory",
+    "memory_lengths",
     "parameter_histograms",
     "picture_rows",
     "reconstructions",
+    "saturation",
     "save_figure",
     "traversals",
     "worst_indices",

@@ -61,6 +61,28 @@ class Report:
         """Paragraphs, parted by empty lines."""
         return self._add(title, "".join(f"<p>{_text(part)}</p>" for part in text.split("\n\n")), "")
 
+    def texts(self, title: str, texts: Mapping[str, str], note: str = "") -> Report:
+        """Texts as they are, spaces and ends of lines too, each below its name."""
+        body = "".join(f"<div><h3>{_text(name)}</h3><pre>{_text(text)}</pre></div>" for name, text in texts.items())
+        return self._add(title, f'<div class="texts">{body}</div>', note)
+
+    def coloured_text(
+        self, title: str, tokens: Sequence[str], values: ArrayLike, *, most: float | None = None, note: str = ""
+    ) -> Report:
+        """A text whose tokens are the more strongly coloured the larger their values (n,), 0..`most` (the largest).
+
+        The value of a token shows under the pointer. ArgumentError unless each token has one finite value >= 0.
+        """
+        numbers = np.asarray(values, np.float64)
+        if numbers.shape != (len(tokens),) or not np.isfinite(numbers).all() or (numbers < 0).any():
+            raise ArgumentError(f"Report.coloured_text: expected {len(tokens)} finite values >= 0, one for each token")
+        top = most or max(float(numbers.max(initial=0.0)), 1e-9)
+        body = "".join(
+            f'<span title="{value:.2f}" style="--heat:{min(value / top, 1.0):.2f}">{_text(token)}</span>'
+            for token, value in zip(tokens, numbers, strict=True)
+        )
+        return self._add(title, f'<pre class="heat">{body}</pre>', note)
+
     def figure(self, title: str, figure: Figure, note: str = "") -> Report:
         """A figure of matplotlib, drawn into the page; its ink follows the light or dark mode of the reader."""
         return self._add(title, self._drawn(figure, title), note)
