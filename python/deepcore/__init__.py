@@ -25,6 +25,7 @@ _LAZY_NAMES = {
     "DBN": "estimators",
     "DBNClassifier": "estimators",
     "DBNRegressor": "estimators",
+    "DocumentClassifier": "estimators",
     "FaceConverter": "estimators",
     "FaceSwap": "estimators",
     "ImageClassifier": "estimators",
@@ -33,6 +34,7 @@ _LAZY_NAMES = {
     "MLPRegressor": "estimators",
     "RBM": "estimators",
     "RBMClassifier": "estimators",
+    "SequenceTagger": "estimators",
     "Trainer": "train",
 }
 

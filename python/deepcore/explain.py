@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,9 @@ from deepcore.autograd import grad, no_grad
 from deepcore.errors import ArgumentError, ShapeError
 from deepcore.ops.rnn import CELLS
 from deepcore.tensor import Tensor, tensor
+
+if TYPE_CHECKING:
+    from deepcore.models.text import DocumentNet
 
 Array = npt.NDArray[Any]
 
@@ -226,3 +229,22 @@ def _gates(
             for g, value in now.items():
                 values[g][t] = value
     return {g: v[::-1] if reverse else v for g, v in values.items()}
+
+
+def token_influence(
+    model: DocumentNet, ids: Tensor, lengths: Tensor, classes: Sequence[int] | Array | None = None
+) -> Array:
+    """Influence of each token on the score of a class against the mean of the others, (n, t).
+
+    sum_e (d score / d embedding_e) embedding_e (Denil et al., 2014). classes: of each document, default the predicted.
+    ids (n, t) and lengths (n,) as the net takes them; 0 beyond a length.
+    """
+    with _Eval(model):
+        embedded = model.encoder.embed(ids).detach().requires_grad_()
+        outputs = model.classify(embedded, lengths)
+        chosen, k = _targets(outputs, classes), outputs.shape[1]
+        share = np.full(outputs.shape, -1.0 / max(k - 1, 1), np.float32)
+        share[np.arange(len(chosen)), chosen] = 1.0
+        g = grad(ops.sum(outputs * tensor(share, device=outputs.device)), embedded)
+    result: Array = (g.numpy() * embedded.numpy()).sum(-1).T
+    return np.ascontiguousarray(result)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deepcore.data.csv import read_csv
+from deepcore.data.csv import read_csv, read_texts
 from deepcore.data.idx import read_idx, write_idx
 from deepcore.data.npz import read_npz
 from deepcore.errors import ArgumentError, DataError, DtypeError
@@ -227,3 +227,31 @@ def test_csv_endless_line_takes_no_memory(tmp_path: Path) -> None:
     assert peak_of_child(script, str(path)) < 200e6
     with pytest.raises(DataError, match="got a longer one"):
         read_csv(path)
+
+
+def test_texts(tmp_path: Path) -> None:
+    path = put(tmp_path / "t.csv", 'id,text,label\n1,"one, two\nthree",good\n2,"say ""so""",bad\n3,,good\n')
+    texts, labels = read_texts(path, "text", "label")
+    assert (
+        texts == ["one, two\nthree", 'say "so"', ""]
+        and labels is not None
+        and labels.tolist() == ["good", "bad", "good"]
+    )
+    assert read_texts(path, 1, header=True) == (texts, None)
+    bare = put(tmp_path / "u.csv", "good;hello\nbad;bye\n")
+    assert read_texts(bare, 1, header=False, delimiter=";")[0] == ["hello", "bye"]
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("", DataError, "at least one line"),
+        ("text,label\n", DataError, "only the header"),
+        ("text,label\nhello\n", DataError, "expected 2 cells, got 1 in line 2"),
+        ("text,label\nhello,\n", DataError, "got an empty cell in line 2, column 'label'"),
+        ("text,class\nhello,x\n", ArgumentError, "expected one column 'label'"),
+    ],
+)
+def test_bad_texts(text: str, error: type[Exception], message: str, tmp_path: Path) -> None:
+    with pytest.raises(error, match=message):
+        read_texts(put(tmp_path / "t.csv", text), "text", "label")

@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
             "deepcore quickstart --output digits")
     )  # fmt: skip
     train.add_arguments(
-        add("train", "Train a classifier on images or a table, or a language model on a text.",
+        add("train", "Train a classifier on images, texts or a table, or a language model on a text.",
             "deepcore train mnist --model lenet5 --epochs 5 --augment light --output mnist.safetensors")
     )  # fmt: skip
     evaluate.add_arguments(
@@ -56,7 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_arguments(
         add(
             "predict",
-            "Classify pictures with a saved classifier, or let a language model write.",
+            "Classify pictures or texts with a saved classifier, or let a language model write.",
             "deepcore predict mnist.safetensors digit.png",
         )
     )

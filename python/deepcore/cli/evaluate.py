@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="file written by deepcore train or save()")
     sources.add_arguments(parser)
     parser.add_argument("--split", choices=("train", "test"), default="test", help="default: %(default)s")
-    parser.add_argument("--report", metavar="FILE", help="write an HTML report (image models)")
+    parser.add_argument("--report", metavar="FILE", help="write an HTML report (models of images and texts)")
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
     parser.set_defaults(run=run)
 
@@ -32,7 +32,8 @@ def load_model(path: str) -> Any:
     if meta.get("kind") != "deepcore estimator" or name not in estimators.__all__:
         raise CheckpointError(f"{path}: expected a saved estimator, got {meta.get('kind')!r}")
     estimator = getattr(estimators, str(name)).load(path)
-    if not hasattr(estimator, "predict_proba") and not hasattr(estimator, "generate"):
+    classifies = hasattr(estimator, "predict_proba") and hasattr(estimator, "classes_")
+    if not classifies and not hasattr(estimator, "generate"):
         raise CheckpointError(f"{path}: expected a classifier or a language model, got {name}")
     return estimator
 
@@ -44,11 +45,15 @@ def run(options: argparse.Namespace) -> int:
     estimator = load_model(options.model)
     if isinstance(estimator, estimators.LanguageModel):
         return language.evaluate(estimator, options)
-    images = hasattr(estimator, "image_shape_")
-    if options.report and not images:
-        raise ArgumentError(f"eval: --report goes with image models, {options.model} is a {type(estimator).__name__}")
+    images, texts = hasattr(estimator, "image_shape_"), hasattr(estimator, "vocabulary_")
+    if options.report and not (images or texts):
+        raise ArgumentError(
+            f"eval: --report goes with image models and documents, {options.model} is a {type(estimator).__name__}"
+        )
+    if texts != (options.text_column is not None):
+        raise ArgumentError(f"eval: --text-column goes with documents, {options.model} is a {type(estimator).__name__}")
     x, y = sources.load(options, options.split)
-    p = estimator.predict_proba(x if images else sources.flat(x))
+    p = estimator.predict_proba(x if images or texts else sources.flat(x))
     guess = p.argmax(1)
     known = {label: i for i, label in enumerate(estimator.classes_.tolist())}
     labels = y.tolist()

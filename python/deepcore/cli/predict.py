@@ -17,7 +17,7 @@ from deepcore.errors import ArgumentError, DataError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("model", help="file written by deepcore train or save()")
-    parser.add_argument("files", nargs="*", help="pictures, or .npy arrays of inputs")
+    parser.add_argument("files", nargs="*", help="pictures, texts (.txt), or .npy arrays of inputs")
     parser.add_argument("--top", type=int, default=1, metavar="K", help="classes to show per picture")
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     group = parser.add_argument_group("language models, which write a text")
@@ -34,6 +34,13 @@ def _inputs(path: Path, estimator: Any) -> Any:
     from deepcore import data
 
     images = hasattr(estimator, "image_shape_")
+    if hasattr(estimator, "vocabulary_"):
+        if path.suffix != ".txt":
+            raise DataError(f"{path}: this model takes texts in .txt files")
+        try:
+            return [path.read_text(encoding="utf-8")]
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}: expected UTF-8, got {error}") from error
     if path.suffix == ".npy":
         try:  # mapped: a header that lies about its size is found before memory is taken
             values = np.load(path, mmap_mode="r", allow_pickle=False)

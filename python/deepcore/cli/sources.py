@@ -16,7 +16,8 @@ Array = npt.NDArray[Any]
 NAMES = ("digits", "mnist", "fashion-mnist")
 HELP = (
     "digits (packaged), mnist, fashion-mnist (see: deepcore data fetch), a folder of IDX files, a folder with one "
-    "folder of pictures per class, an .npz with x_train, y_train, x_test, y_test (or x, y), or a .csv"
+    "folder of pictures per class, an .npz with x_train, y_train, x_test, y_test (or x, y), or a .csv of numbers (of "
+    "texts with --text-column)"
 )
 
 
@@ -26,7 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data-dir", metavar="DIR", help="where mnist/ and fashion_mnist/ lie (default: DEEPCORE_DATA)"
     )
-    parser.add_argument("--target", metavar="COLUMN", default="-1", help="label column of a .csv (default: the last)")
+    parser.add_argument(
+        "--target", "--label-column", metavar="COLUMN", default="-1", help="label column of a .csv (default: the last)"
+    )
+    parser.add_argument("--text-column", metavar="COLUMN", help="column of a .csv that holds texts (documents)")
     parser.add_argument(
         "--size", type=int, metavar="PIXELS", help="side to which pictures of a folder are scaled (default: 32)"
     )
@@ -49,8 +53,25 @@ def _labels(text: Array) -> Array:
     return numbers.astype(np.int64) if whole else text
 
 
+def _column(text: str) -> str | int:
+    return int(text) if re.fullmatch(r"-?\d+", text) else text
+
+
+def _texts(options: argparse.Namespace) -> tuple[Array, Array]:
+    from deepcore import data
+
+    path = Path(options.data)
+    if path.is_dir() or path.suffix != ".csv":
+        raise DataError(f"{path}: expected a .csv with --text-column")
+    texts, labels = data.read_texts(path, _column(options.text_column), _column(options.target))
+    assert labels is not None  # a target was asked for
+    return np.array(texts, dtype=object), _labels(labels)
+
+
 def load(options: argparse.Namespace, split: str) -> tuple[Array, Array]:
-    """(x, y) of the 'train' or 'test' split, y (n,); sources without a split give all for both."""
+    """(x, y) of the 'train' or 'test' split, y (n,); sources without a split give all for both. Texts are x (n,)."""
+    if options.text_column is not None:
+        return _texts(options)
     x, y = _read(options, split)
     if x.ndim < 2 or len(x) == 0:
         raise DataError(f"{options.data}: expected samples (n, ...), got shape {x.shape}")
@@ -87,8 +108,7 @@ def _read(options: argparse.Namespace, split: str) -> tuple[Array, Array]:
                 return arrays[x], arrays[y]
         raise DataError(f"{path}: expected x_{split} and y_{split}, or x and y; it holds {sorted(arrays)}")
     if path.suffix == ".csv":
-        column: Any = int(options.target) if re.fullmatch(r"-?\d+", options.target) else options.target
-        table = data.read_csv(path, target=column, text_target=True)
+        table = data.read_csv(path, target=_column(options.target), text_target=True)
         assert table.y is not None  # a target was asked for
         return table.x, _labels(table.y)
     if not path.exists():

@@ -13,14 +13,17 @@ import numpy as np
 from deepcore.cli import language, sources
 from deepcore.errors import ArgumentError
 
-MODELS = ("lenet5", "vgg-small", "resnet9", "resnet18", "mlp", language.MODEL)
+MODELS = ("lenet5", "vgg-small", "resnet9", "resnet18", "mlp", "documents", language.MODEL)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     sources.add_arguments(parser)
     parser.add_argument(
-        "--model", choices=MODELS, default=None, help="net (default: lenet5 for images, mlp for tables, lm for text)"
+        "--model",
+        choices=MODELS,
+        default=None,
+        help="net (default: lenet5 for images, mlp for tables, documents for a column of texts, lm for a text file)",
     )
     parser.add_argument(
         "--hidden", default="256,128", metavar="SIZES", help="hidden layers of mlp (default: %(default)s)"
@@ -54,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train and save; prints the accuracy on the test split if the data have one of their own."""
-    from deepcore.estimators import ImageClassifier, MLPClassifier
+    from deepcore.estimators import DocumentClassifier, ImageClassifier, MLPClassifier
 
     if options.resume and not options.checkpoint:
         raise ArgumentError("train: --resume needs --checkpoint")
@@ -73,8 +76,10 @@ def run(options: argparse.Namespace) -> int:
     if options.model == language.MODEL or (options.model is None and options.data.endswith(".txt")):
         return _print(options, language.train(options, common))
     x, y = sources.load(options, "train")
-    images = x.ndim >= 3
-    model = options.model or ("lenet5" if images else "mlp")
+    images, texts = x.ndim >= 3, x.ndim == 1
+    model = options.model or ("lenet5" if images else "documents" if texts else "mlp")
+    if (model == "documents") != texts:
+        raise ArgumentError("train: --model documents and --text-column go together")
     estimator: Any
     if model == "mlp":
         if options.augment or options.report:
@@ -84,6 +89,11 @@ def run(options: argparse.Namespace) -> int:
         except ValueError:
             raise ArgumentError(f"train: expected --hidden as sizes like 256,128, got {options.hidden!r}") from None
         estimator = MLPClassifier(hidden, dropout=options.dropout or 0.0, **common)
+    elif texts:
+        if options.augment:
+            raise ArgumentError("train: --augment goes with image models")
+        own = {} if options.dropout is None else {"dropout": options.dropout}
+        estimator = DocumentClassifier(**own, **common)
     else:
         if not images:
             raise ArgumentError(f"train: {model} takes images, the data are {x.shape}")

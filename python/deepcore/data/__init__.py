@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from deepcore.data.augment import Augment
 from deepcore.data.cartoons import cartoon_faces
 from deepcore.data.corrupt import Corruption
-from deepcore.data.csv import Table, read_csv
+from deepcore.data.csv import Table, read_csv, read_texts
 from deepcore.data.dataset import ArrayDataset, Batch, Dataset, SequenceDataset, Subset, k_fold, train_val_split
 from deepcore.data.digits import load_digits
 from deepcore.data.idx import read_idx, write_idx
@@ -82,6 +82,7 @@ __all__ = [
     "read_idx",
     "read_image",
     "read_npz",
+    "read_texts",
     "regularise",
     "temporal_order",
     "train_val_split",

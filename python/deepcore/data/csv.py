@@ -1,4 +1,4 @@
-"""Tables of numbers in CSV, plain or gzip; whatever is not a number is an error that names its line and column."""
+"""Tables of numbers or of texts in CSV, plain or gzip; what is not of its kind is an error with its line and column."""
 
 from __future__ import annotations
 
@@ -57,24 +57,15 @@ def read_csv(
 
     """
     where = os.fspath(path)
-    if len(delimiter) != 1 or len(quote) != 1:
-        raise ArgumentError(f"read_csv: expected one character as delimiter and quote, got {delimiter!r}, {quote!r}")
     with open_source(path, _MAX_BYTES) as source:
-        reader = csv.reader(_lines(source), delimiter=delimiter, quotechar=quote, skipinitialspace=True, strict=True)
-        rows = _rows(reader, where)
-        first_line, first = next(rows, (0, None))
-        if first is None:
-            raise DataError(f"read_csv: expected at least one line, got none in {where}")
-        named = _has_header(first, where) if header == "auto" else header
-        names = first if named else [str(i) for i in range(len(first))]
+        rows = _rows(_reader(source, delimiter, quote), where)
+        names, rows = _named(rows, header, where)
         target_at = None if target is None else _position(target, names, where)
         chosen = [_position(c, names, where) for c in columns] if columns is not None else list(range(len(names)))
         if target_at is not None and columns is None:
             chosen.remove(target_at)
         x, y, n = array("d"), _Column(text_target), 0
-        for line, cells in rows if named else itertools.chain([(first_line, first)], rows):
-            if len(cells) != len(names):
-                raise DataError(f"read_csv: expected {len(names)} cells, got {len(cells)} in line {line} of {where}")
+        for line, cells in rows:
             x.extend(_numbers([cells[i] for i in chosen], chosen, line, names, where))
             if target_at is not None:
                 y.append(cells[target_at], line, names[target_at], where)
@@ -87,6 +78,48 @@ def read_csv(
         [names[i] for i in chosen],
         None if target_at is None else names[target_at],
     )
+
+
+def read_texts(
+    path: str | os.PathLike[str],
+    text: str | int,
+    target: str | int | None = None,
+    header: bool | Literal["auto"] = "auto",
+    *,
+    delimiter: str = ",",
+    quote: str = '"',
+) -> tuple[list[str], NDArray[Any] | None]:
+    """Read a column of n texts, which may be empty, and labels (n,), text as well, or None.
+
+    Args:
+        path: the file, UTF-8, plain or gzip.
+        text: column of the texts, by name or position (negative counts from the end).
+        target: column of the labels; None: there is none.
+        header: whether the first line names the columns; "auto": it does if a column is given by name, or else if none
+            of its cells is a number.
+        delimiter: between cells.
+        quote: around cells that hold a delimiter or an end of line.
+
+    Raises:
+        DataError: a label is empty; a line is too short or too long; there is no line.
+        ArgumentError: a column does not exist.
+
+    """
+    where = os.fspath(path)
+    if header == "auto" and (isinstance(text, str) or isinstance(target, str)):
+        header = True
+    with open_source(path, _MAX_BYTES) as source:
+        names, rows = _named(_rows(_reader(source, delimiter, quote), where), header, where)
+        at = _position(text, names, where)
+        target_at = None if target is None else _position(target, names, where)
+        texts, labels = [], _Column(True)
+        for line, cells in rows:
+            texts.append(cells[at])
+            if target_at is not None:
+                labels.append(cells[target_at], line, names[target_at], where)
+    if not texts:
+        raise DataError(f"read_csv: expected at least one line of texts, got only the header in {where}")
+    return texts, None if target_at is None else labels.values()
 
 
 class _Column:
@@ -120,6 +153,31 @@ def _lines(source: Source) -> Iterator[str]:
             yield piece.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             raise DataError(f"read_csv: expected UTF-8, got {error} in line {number} of {source.path}") from error
+
+
+def _reader(source: Source, delimiter: str, quote: str) -> Any:
+    if len(delimiter) != 1 or len(quote) != 1:
+        raise ArgumentError(f"read_csv: expected one character as delimiter and quote, got {delimiter!r}, {quote!r}")
+    return csv.reader(_lines(source), delimiter=delimiter, quotechar=quote, skipinitialspace=True, strict=True)
+
+
+def _named(
+    rows: Iterator[tuple[int, list[str]]], header: bool | Literal["auto"], where: str
+) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """Names of the columns, numbers where the file has none, and (line number, cells) of the other lines."""
+    first_line, first = next(rows, (0, None))
+    if first is None:
+        raise DataError(f"read_csv: expected at least one line, got none in {where}")
+    named = _has_header(first, where) if header == "auto" else header
+    names = first if named else [str(i) for i in range(len(first))]
+
+    def checked() -> Iterator[tuple[int, list[str]]]:
+        for line, cells in rows if named else itertools.chain([(first_line, first)], rows):
+            if len(cells) != len(names):
+                raise DataError(f"read_csv: expected {len(names)} cells, got {len(cells)} in line {line} of {where}")
+            yield line, cells
+
+    return names, checked()
 
 
 def _rows(reader: Any, where: str) -> Iterator[tuple[int, list[str]]]:
@@ -181,4 +239,4 @@ def _position(column: str | int, names: list[str], where: str) -> int:
     return names.index(column)
 
 
-__all__ = ["Table", "read_csv"]
+__all__ = ["Table", "read_csv", "read_texts"]

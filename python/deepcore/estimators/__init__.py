@@ -5,6 +5,7 @@ from deepcore.estimators.cnn import ImageClassifier
 from deepcore.estimators.dbm import DBM
 from deepcore.estimators.dbn import DBN
 from deepcore.estimators.dbn_supervised import DBNClassifier, DBNRegressor
+from deepcore.estimators.documents import DocumentClassifier
 from deepcore.estimators.faceconvert import Converted, FaceConverter
 from deepcore.estimators.faceswap import FaceSwap
 from deepcore.estimators.hashing import HammingIndex
@@ -12,8 +13,10 @@ from deepcore.estimators.language import LanguageModel
 from deepcore.estimators.mlp import MLPClassifier, MLPRegressor
 from deepcore.estimators.rbm import RBM
 from deepcore.estimators.rbm_classifier import RBMClassifier
+from deepcore.estimators.tagger import SequenceTagger, TagScores
 
 __all__ = [
-    "DBM", "DBN", "RBM", "Autoencoder", "Converted", "DBNClassifier", "DBNRegressor", "FaceConverter", "FaceSwap",
-    "HammingIndex", "ImageClassifier", "LanguageModel", "MLPClassifier", "MLPRegressor", "RBMClassifier",
+    "DBM", "DBN", "RBM", "Autoencoder", "Converted", "DBNClassifier", "DBNRegressor", "DocumentClassifier",
+    "FaceConverter", "FaceSwap", "HammingIndex", "ImageClassifier", "LanguageModel", "MLPClassifier", "MLPRegressor",
+    "RBMClassifier", "SequenceTagger", "TagScores",
 ]  # fmt: skip

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from deepcore import optim, train
-from deepcore.data import ArrayDataset, DataLoader, train_val_split
+from deepcore.data import ArrayDataset, DataLoader, SequenceDataset, Subset, train_val_split
+from deepcore.data.dataset import Dataset
 from deepcore.device import resolve_device
 from deepcore.errors import ArgumentError
 from deepcore.estimators.base import Estimator
@@ -101,16 +102,27 @@ class SupervisedEstimator(Estimator):
         validation: tuple[Array, ...] | None = None, transform: Any = None,
         checkpoint: str | os.PathLike[str] | None = None, resume: bool = False,
     ) -> None:  # fmt: skip
-        dataset: Any = ArrayDataset(*arrays)
-        held: Any = None
-        if validation is not None:
-            held = ArrayDataset(*validation)
-        elif self.validation_fraction > 0 and len(dataset) >= 10:
+        """Train the net on arrays with a row per sample."""
+        self._train_on(
+            ArrayDataset(*arrays), labels_for_split, seed,
+            validation=None if validation is None else ArrayDataset(*validation), transform=transform,
+            checkpoint=checkpoint, resume=resume,
+        )  # fmt: skip
+
+    def _train_on(
+        self, dataset: Dataset, labels_for_split: Array | None, seed: int, *, validation: Dataset | None = None,
+        transform: Any = None, checkpoint: str | os.PathLike[str] | None = None, resume: bool = False,
+    ) -> None:  # fmt: skip
+        """Train the net on a data set; sequences meet others of similar length in a batch."""
+        held = validation
+        if held is None and self.validation_fraction > 0 and len(dataset) >= 10:
             stratify = labels_for_split
             dataset, held = train_val_split(dataset, self.validation_fraction, seed=seed, stratify=stratify)
         loader = DataLoader(dataset, min(int(self.batch_size), len(dataset)), True, seed, transform=transform,
-                            prefetch=2 if transform is not None else 0)  # fmt: skip
-        checks = None if held is None else DataLoader(held, max(int(self.batch_size), 256), prefetch=0)
+                            prefetch=2 if transform is not None else 0, bucket_by=_lengths(dataset))  # fmt: skip
+        checks: DataLoader | None = None
+        if held is not None:
+            checks = DataLoader(held, max(int(self.batch_size), 256), prefetch=0, bucket_by=_lengths(held))
         callbacks: list[train.Callback] = []
         if self.early_stopping:
             if checks is None:
@@ -132,11 +144,16 @@ class SupervisedEstimator(Estimator):
 
     def _partial(self, arrays: tuple[Array, ...], seed: int) -> None:
         """One epoch over `arrays` with the optimizer of earlier calls."""
+        self._partial_on(ArrayDataset(*arrays), seed)
+
+    def _partial_on(self, dataset: Dataset, seed: int, *, transform: Any = None) -> None:
+        """One epoch over a data set with the optimizer of earlier calls."""
         if not hasattr(self, "trainer_"):
             self.trainer_ = train.Trainer(self.model_, self._make_optimizer(), self._task(), progress="off")
             self.history_ = self.trainer_.history
-        loader = DataLoader(ArrayDataset(*arrays), min(int(self.batch_size), len(arrays[0])), True,
-                            seed + self.trainer_.optimizer.steps, prefetch=0)  # fmt: skip
+        loader = DataLoader(dataset, min(int(self.batch_size), len(dataset)), True,
+                            seed + self.trainer_.optimizer.steps, prefetch=0, transform=transform,
+                            bucket_by=_lengths(dataset))  # fmt: skip
         self.trainer_.samples = 0
         self.trainer_.fit(loader, epochs=1)
         self.n_iter_ = len(self.history_)
@@ -165,6 +182,14 @@ class SupervisedEstimator(Estimator):
     def __getstate__(self) -> dict[str, Any]:
         """Pickling keeps what was learnt; the trainer (open files, progress) stays behind."""
         return {k: v for k, v in self.__dict__.items() if k != "trainer_"}
+
+
+def _lengths(data: Dataset) -> Array | None:
+    """The lengths of sequences (n,), None for data of another kind."""
+    if isinstance(data, Subset):
+        whole = _lengths(data.dataset)
+        return None if whole is None else whole[data.indices]
+    return data.lengths if isinstance(data, SequenceDataset) else None
 
 
 def softmax_rows(logits: Array) -> Array:

@@ -8,8 +8,10 @@ from deepcore.models.dbn import DeepBeliefNet
 from deepcore.models.faceswap import FaceNet, UnrolledFaces
 from deepcore.models.language import LanguageNet
 from deepcore.models.mlp import mlp
+from deepcore.models.text import DocumentNet, TaggerNet
 
 __all__ = [
-    "PRESETS", "AdaptiveSoftmax", "AutoencoderNet", "DeepBeliefNet", "DeepBoltzmann", "FaceNet", "LanguageNet",
+    "PRESETS", "AdaptiveSoftmax", "AutoencoderNet", "DeepBeliefNet", "DeepBoltzmann", "DocumentNet", "FaceNet",
+    "LanguageNet", "TaggerNet",
     "UnrolledFaces", "cnn", "conv_autoencoder", "dense_autoencoder", "lenet5", "mlp", "resnet", "vgg_small",
 ]  # fmt: skip

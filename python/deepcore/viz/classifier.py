@@ -49,7 +49,7 @@ def classifier_report(
     report.worst_mistakes(images, truth, p, names)
     _inside(report, classifier, images, truth, names)
     report.table(
-        "Scores by class", _scores(truth, p.argmax(1), names), ("class", "precision", "recall", "F1", "images")
+        "Scores by class", class_scores(truth, p.argmax(1), names), ("class", "precision", "recall", "F1", "images")
     )
     report.table("Layers", _layers(classifier), ("layer", "kind", "parameters"), "From the image to the output.")
     report.save(path)
@@ -75,7 +75,8 @@ def _inside(report: Report, classifier: ImageClassifier, images: Any, truth: Any
                     "them.")  # fmt: skip
 
 
-def _scores(truth: Any, guess: Any, names: list[str]) -> list[list[Any]]:
+def class_scores(truth: Any, guess: Any, names: list[str]) -> list[list[Any]]:
+    """Rows of class, precision, recall, F1 and samples of the class, from positions of classes (n,)."""
     rows: list[list[Any]] = []
     for k, name in enumerate(names):
         hit = int(((truth == k) & (guess == k)).sum())

@@ -135,6 +135,15 @@ class Report:
         note = "True class, and what the model said with its confidence: look here for wrong labels."
         return self.figure(title, classes.worst_mistakes(pictures, y, p, names, count), note)
 
+    def words(
+        self, title: str, rows: Sequence[tuple[str, Sequence[tuple[str, float]]]], note: str = ""
+    ) -> Report:  # fmt: skip
+        """Texts whose words are coloured: rows of a caption and (word, weight); orange above 0, blue below.
+
+        The strength of a colour is the share of the largest weight of its row.
+        """
+        return self._add(title, "".join(_coloured_words(caption, words) for caption, words in rows), note)
+
     def html(self) -> str:
         """The whole page."""
         style = resources.files("deepcore.viz").joinpath("report.css").read_text("utf-8")
@@ -194,6 +203,21 @@ def _embedded(svg: str, prefix: str, label: str) -> str:
         count=1,
     )
     return f"<figure>{svg}</figure>"
+
+
+def _coloured_words(caption: str, words: Sequence[tuple[str, float]]) -> str:
+    largest = max((abs(w) for _, w in words), default=0.0) or 1.0
+    parts = []
+    for word, weight in words:
+        share = abs(weight) / largest
+        if share < 0.05:
+            parts.append(_text(word))
+        else:
+            colour = "224,123,57" if weight > 0 else "59,111,224"
+            parts.append(
+                f'<span style="background:rgba({colour},{0.75 * share:.2f})" title="{weight:.3g}">{_text(word)}</span>'
+            )
+    return f'<div class="words"><p class="name">{_text(caption)}</p><p>{" ".join(parts)}</p></div>'
 
 
 def _cell(value: Value) -> str:
