@@ -11,6 +11,7 @@ import numpy.typing as npt
 from deepcore import nn, ops
 from deepcore.autograd import grad, no_grad
 from deepcore.errors import ArgumentError, ShapeError
+from deepcore.nn.rnn_direction import Draws
 from deepcore.ops.rnn import CELLS
 from deepcore.tensor import Tensor, tensor
 
@@ -177,6 +178,8 @@ def gate_values(layer: nn.Recurrent, x: Tensor, state: nn.RecurrentState | None 
     kind = CELLS[layer.cell]
     if not kind.sloped:
         raise ArgumentError(f"gate_values: expected a cell with gates, got {layer.cell!r}")
+    if layer.zoneout != (0.0, 0.0) or not layer.layer0.fused:
+        raise ArgumentError("gate_values: expected a layer without zoneout, layer norm, projection or refined gates")
     found: list[dict[str, Array]] = []
     with no_grad():
         y = x if layer.time_major else ops.swap_axes(x, 0, 1)
@@ -186,7 +189,7 @@ def gate_values(layer: nn.Recurrent, x: Tensor, state: nn.RecurrentState | None 
                 at = len(found)
                 h0, c0 = (None, None) if state is None else (state.h[at], None if state.c is None else state.c[at])
                 reverse = len(sides) == 1
-                out = part.run(y, h0, c0, None, lengths=None, gate=layer.gate,
+                out = part.run(y, h0, c0, Draws(), gate=layer.gate,
                                slope=layer._slopes[: len(kind.sloped)], reverse=reverse)  # fmt: skip
                 sides.append(out[0])
                 found.append(_gates(part, layer, y.numpy(), out[0].numpy(), h0, c0, reverse))

@@ -11,18 +11,21 @@ from deepcore import ops, random
 from deepcore.autograd import is_recording
 from deepcore.errors import ArgumentError, ShapeError
 from deepcore.nn.activation import Dropout
-from deepcore.nn.init import Initializer, generator_for, initial
-from deepcore.nn.module import Module, Parameter
+from deepcore.nn.init import Initializer, generator_for
+from deepcore.nn.module import Module
+from deepcore.nn.rnn_direction import Direction, Draws
 from deepcore.ops import inplace
-from deepcore.ops.rnn import CELLS, GATES, PackedRecurrent, StepWeights, recurrent_step, slopes_of
+from deepcore.ops.rnn import CELLS, GATES, recurrent_step, slopes_of
 from deepcore.tensor import Tensor, full, tensor
 
-PACKED_STEPS = 8  # in longer calls packing the weights costs less than a hundredth
 STEEP = 3.75  # the preset slope of steep gates
 
 
 class RecurrentState(NamedTuple):
-    """What a recurrent layer carries: h and, for cells with one, c: (layers * directions, batch, hidden) each."""
+    """What a recurrent layer carries: h and, for cells with one, c: (layers * directions, batch, hidden) each.
+
+    With a projection h is (layers * directions, batch, projection).
+    """
 
     h: Tensor
     c: Tensor | None = None
@@ -30,63 +33,6 @@ class RecurrentState(NamedTuple):
     def detach(self) -> RecurrentState:
         """The same values outside the tape: where truncated back propagation through time is cut."""
         return RecurrentState(self.h.detach(), None if self.c is None else self.c.detach())
-
-
-class _Direction(Module):
-    """The weights of one layer in one direction."""
-
-    def __init__(
-        self, cell: str, inputs: int, hidden: int, *, bias: bool, peephole: bool, init: str | Initializer,
-        recurrent_init: str | Initializer, slopes: tuple[float, ...] | None, generator: random.Generator,
-    ) -> None:  # fmt: skip
-        super().__init__()
-        self.name, self.cell = cell, CELLS[cell]
-        gates = len(self.cell.gates)
-        parts = [initial(init, (hidden, inputs), generator) for _ in range(gates)]
-        self.weight = Parameter(ops.concatenate(parts))
-        inner = [initial(recurrent_init, (hidden, hidden), generator) for _ in range(gates)]
-        self.recurrent_weight = Parameter(ops.concatenate(inner))
-        self.bias = Parameter(full((gates * hidden,), 0.0)) if bias else None
-        self.bias_h = Parameter(full((hidden,), 0.0)) if bias and cell == "gru" else None
-        self.peephole = Parameter(full((len(self.cell.peepholes), hidden), 0.0)) if peephole else None
-        self.slope = None if slopes is None else Parameter(tensor(np.asarray(slopes, np.float32)))
-        self._packed = PackedRecurrent()
-
-    def extra_repr(self) -> str:
-        """The sizes in the text of the module."""
-        return f"{self.weight.shape[1]}, {self.recurrent_weight.shape[1]}"
-
-    def step_weights(self) -> StepWeights:
-        """For single steps outside the tape."""
-        return StepWeights(
-            self.weight, self.recurrent_weight, self.bias, self.bias_h, self.peephole, self._packed
-        )  # fmt: skip
-
-    def of_gates(self, values: Sequence[Any], other: Any) -> list[Any]:
-        """values of the gates that have a slope, `other` for the rest, in the order of the weights."""
-        given = dict(zip(self.cell.sloped, values, strict=True))
-        return [given.get(g, other) for g in self.cell.gates]
-
-    def run(self, x: Tensor, h0: Tensor | None, c0: Tensor | None, drop: Dropout | None, **options: Any) -> Any:
-        """x (steps, batch, inputs) through the kernel; learned slopes scale the rows of their gates."""
-        w, u, bias, peephole = self.weight, self.recurrent_weight, self.bias, self.peephole
-        inner: Tensor = u if drop is None else drop(u)
-        packed = self._packed if inner is u and self.slope is None and x.shape[0] <= PACKED_STEPS else None
-        outer: Tensor = w
-        if self.slope is not None:
-            hidden = u.shape[1]
-            one = Tensor(full((1,), 1.0, self.slope.dtype, device=self.slope.device).array)
-            each = [ops.narrow(self.slope, 0, i, 1) for i in range(len(self.cell.sloped))]
-            rows = ops.concatenate(self.of_gates(each, one))
-            column = ops.reshape(ops.broadcast_to(ops.reshape(rows, -1, 1), (rows.shape[0], hidden)), -1, 1)
-            outer, inner = w * column, inner * column
-            bias = None if bias is None else bias * ops.reshape(column, -1)  # type: ignore[assignment]
-            if peephole is not None:
-                peephole = peephole * ops.reshape(self.slope, -1, 1)  # type: ignore[assignment]
-        return ops.recurrent(
-            x, outer, inner, bias, cell=self.name, bias_h=self.bias_h, peephole=peephole, h0=h0, c0=c0, packed=packed,
-            **options,
-        )  # fmt: skip
 
 
 class Recurrent(Module):
@@ -104,6 +50,13 @@ class Recurrent(Module):
         bias, peephole: whether the cells have them; peepholes start at 0.
         dropout: on the outputs of every layer but the last.
         weight_drop: probability with which a recurrent weight is 0, drawn once per call (Merity et al., 2018).
+        recurrent_dropout: probability with which an entry of the state is 0 where it meets the recurrent weights, the
+            same entries at all steps of a call (Gal and Ghahramani, 2016).
+        zoneout: probability with which a unit keeps its old value at a step, one number or one for h and one for c; in
+            inference old and new values are mixed in that proportion (Krueger et al., 2017).
+        layer_norm: of what comes from inputs, from the state, and of c (Ba et al., 2016).
+        projection: size to which the outputs of LSTM cells are projected before they are fed back (Sak et al., 2014).
+        refine: a second gate makes the forget gate of coupled cells reach 0 and 1 (Gu et al., 2020).
         gate: 'sigmoid', 'hard' or 'binary'. slope: of the gates' inputs, one number or one per gate with a slope;
             'steep' is 3.75; 'learned' makes it a parameter that starts at 1. May be changed at any time.
         gate_init: biases at the start of gates that keep (LSTM's and MGU's f, GRU's z): a number, which is the bias of
@@ -113,14 +66,17 @@ class Recurrent(Module):
         time_major: x is (steps, n, inputs), and y too.
         seed: of the initial weights and of dropout.
 
-    ArgumentError for options that the cell doesn't have.
+    Where recurrent_dropout, zoneout, layer_norm, projection or refine are on, steps run as a loop of operations,
+    several times slower than the fused kernel. ArgumentError for options that the cell doesn't have.
     """
 
-    layer0: _Direction
+    layer0: Direction
 
     def __init__(
         self, inputs: int, hidden: int, *, cell: str = "lstm", layers: int = 1, bidirectional: bool = False,
         bias: bool = True, peephole: bool = False, dropout: float = 0.0, weight_drop: float = 0.0,
+        recurrent_dropout: float = 0.0, zoneout: float | tuple[float, float] = 0.0, layer_norm: bool = False,
+        projection: int | None = None, refine: bool = False,
         gate: str = "sigmoid", slope: float | Sequence[float] | str = 1.0, gate_init: float | str | None = None,
         longest: int | None = None, init: str | Initializer = "glorot_uniform",
         recurrent_init: str | Initializer = "orthogonal", output: str = "both", time_major: bool = False,
@@ -141,9 +97,23 @@ class Recurrent(Module):
             raise ArgumentError(f"{owner}: expected output 'both', 'sequence' or 'last', got {output!r}")
         if peephole and not kind.peepholes:
             raise ArgumentError(f"{owner}: expected no peepholes for cells {cell!r}")
+        if projection is not None and (not kind.has_c or not 1 <= projection <= hidden):
+            raise ArgumentError(
+                f"{owner}: expected a projection from 1 to {hidden} with LSTM cells, got {projection} with {cell!r}"
+            )
+        if refine and cell != "coupled":
+            raise ArgumentError(f"{owner}: expected cell 'coupled' for refined gates, got {cell!r}")
+        if layer_norm and (cell in ("gru_before", "mgu") or peephole):
+            raise ArgumentError(
+                f"{owner}: expected layer norm without peepholes and for cells of one product, got {cell!r}"
+            )
+        self.zoneout = (float(zoneout),) * 2 if isinstance(zoneout, (int, float)) else tuple(map(float, zoneout))
+        if len(self.zoneout) != 2 or not all(0 <= p < 1 for p in self.zoneout):
+            raise ArgumentError(f"{owner}: expected zoneout in [0, 1), one number or two, got {zoneout}")
         if slope == "learned" and not kind.sloped:
             raise ArgumentError(f"{owner}: expected a cell with gates for learned slopes, got {cell!r}")
         self.inputs, self.hidden, self.layers, self.cell = inputs, hidden, layers, cell
+        self.size = projection or hidden  # of h and of the outputs in one direction
         self.directions = 2 if bidirectional else 1
         self.gate, self.output, self.time_major = gate, output, time_major
         self._slopes = (1.0, 1.0, 1.0)
@@ -151,20 +121,21 @@ class Recurrent(Module):
             self.slope = slope
         generator = generator_for(seed)
         learned = (1.0,) * len(kind.sloped) if slope == "learned" else None
-        self._parts: list[list[_Direction]] = []
+        self._parts: list[list[Direction]] = []
         for i in range(layers):
-            width = inputs if i == 0 else hidden * self.directions
+            width = inputs if i == 0 else self.size * self.directions
             row = []
             for d in range(self.directions):
-                part = _Direction(
-                    cell, width, hidden, bias=bias, peephole=peephole, init=init, recurrent_init=recurrent_init,
-                    slopes=learned, generator=generator,
+                part = Direction(
+                    cell, width, hidden, bias=bias, peephole=peephole, projection=projection, layer_norm=layer_norm,
+                    refine=refine, init=init, recurrent_init=recurrent_init, slopes=learned, generator=generator,
                 )  # fmt: skip
                 setattr(self, f"layer{i}" + ("_reverse" if d else ""), part)
                 row.append(part)
             self._parts.append(row)
-        self.dropout = Dropout(dropout, seed=seed) if dropout else None
-        self.weight_drop = Dropout(weight_drop, seed=None if seed is None else seed + 1) if weight_drop else None
+        chances = (dropout, weight_drop, recurrent_dropout, *self.zoneout)
+        drops = [Dropout(p, seed=None if seed is None else seed + i) if p else None for i, p in enumerate(chances)]
+        self.dropout, self.weight_drop, self.recurrent_dropout, self.h_zoneout, self.c_zoneout = drops
         if gate_init is not None:
             self._set_gates(gate_init, longest, generator)
 
@@ -253,7 +224,11 @@ class Recurrent(Module):
             raise ShapeError(f"{owner}: expected x (n, steps, {self.inputs}), got {x.shape}")
         y = x if self.time_major else ops.swap_axes(x, 0, 1)
         self._check_state(state, y.shape[1])
-        drop = self.weight_drop if self.training else None
+        has_c = CELLS[self.cell].has_c
+        draws, zoneout = Draws(), self.zoneout
+        if self.training:
+            draws = Draws(self.weight_drop, self.recurrent_dropout, (self.h_zoneout, self.c_zoneout if has_c else None))
+            zoneout = (0.0, 0.0)
         h_last: list[Tensor] = []
         c_last: list[Tensor] = []
         for i, row in enumerate(self._parts):
@@ -263,7 +238,7 @@ class Recurrent(Module):
                 h0 = None if state is None else state.h[at]
                 c0 = None if state is None or state.c is None else state.c[at]
                 out = part.run(
-                    y, h0, c0, drop, lengths=lengths, gate=self.gate,
+                    y, h0, c0, draws, (zoneout[0], zoneout[1]), lengths=lengths, gate=self.gate,
                     slope=self._slopes[: max(1, len(part.cell.sloped))] if part.cell.sloped else 1.0, reverse=d == 1,
                 )  # fmt: skip
                 sides.append(out[0])
@@ -288,11 +263,13 @@ class Recurrent(Module):
         owner = type(self).__name__
         if self.directions == 2:
             raise ArgumentError(f"{owner}: a bidirectional layer needs whole sequences")
-        if self.training and (self.weight_drop is not None or (self.dropout is not None and self.layers > 1)):
+        inner = (self.weight_drop, self.recurrent_dropout, self.h_zoneout, self.c_zoneout)
+        if self.training and (any(inner) or (self.dropout is not None and self.layers > 1)):
             raise ArgumentError(f"{owner}: expected eval mode for step() with dropout")
         if x.ndim != 2 or x.shape[1] != self.inputs:
             raise ShapeError(f"{owner}: expected x (n, {self.inputs}) in step(), got {x.shape}")
-        if not is_recording() and all(row[0].slope is None for row in self._parts):
+        plain = all(row[0].fused and row[0].slope is None for row in self._parts) and self.zoneout == (0.0, 0.0)
+        if plain and not is_recording():
             self._check_state(state, x.shape[0])
             h, c = (None, None) if state is None else state
             layers = [row[0].step_weights() for row in self._parts]
@@ -308,9 +285,11 @@ class Recurrent(Module):
 
     def initial_state(self, n: int) -> RecurrentState:
         """Zeros for n sequences."""
-        shape = (self.layers * self.directions, n, self.hidden)
         like = self._parts[0][0].weight
-        zeros = [full(shape, 0.0, like.dtype, device=like.device) for _ in range(2)]
+        zeros = [
+            full((self.layers * self.directions, n, width), 0.0, like.dtype, device=like.device)
+            for width in (self.size, self.hidden)
+        ]
         return RecurrentState(zeros[0], zeros[1] if CELLS[self.cell].has_c else None)
 
     def _check_state(self, state: RecurrentState | None, n: int) -> None:
@@ -319,8 +298,8 @@ class Recurrent(Module):
         owner, has_c = type(self).__name__, CELLS[self.cell].has_c
         if not isinstance(state, RecurrentState) or (state.c is not None) != has_c:
             raise ArgumentError(f"{owner}: expected a RecurrentState with h{' and c' if has_c else ' alone'}")
-        expected = (self.layers * self.directions, n, self.hidden)
-        for name, part in zip(("h", "c"), state):
+        for name, part, width in zip(("h", "c"), state, (self.size, self.hidden)):
+            expected = (self.layers * self.directions, n, width)
             if part is not None and part.shape != expected:
                 raise ShapeError(f"{owner}: expected state {name} {expected}, got {part.shape}")
 

@@ -10,37 +10,10 @@ import numpy as np
 from deepcore import _C
 from deepcore.autograd import fused, is_recording
 from deepcore.errors import ArgumentError, ShapeError
-from deepcore.ops.elementwise import hard_sigmoid, relu, sigmoid, step, tanh, where
-from deepcore.ops.matmul import linear, matmul
-from deepcore.ops.movement import narrow, stack, swap_axes
+from deepcore.ops.rnn_loop import CELLS, GATES, Cell, StepOptions, recurrent_loop
 from deepcore.tensor import Tensor, tensor
 
 Options = tuple[int, int, tuple[float, float, float], bool]  # cell, kind of gate, slopes, reverse
-
-
-class Cell(NamedTuple):
-    """What a kind of cell has.
-
-    gates: their names in the order of rows of w and u. sloped: those with a slope. peepholes: those that see c.
-    """
-
-    number: int
-    gates: tuple[str, ...]
-    sloped: tuple[str, ...] = ()
-    peepholes: tuple[str, ...] = ()
-    has_c: bool = False
-
-
-CELLS: dict[str, Cell] = {
-    "tanh": Cell(0, ("h",)),
-    "relu": Cell(1, ("h",)),
-    "lstm": Cell(2, ("i", "f", "g", "o"), ("i", "f", "o"), ("i", "f", "o"), True),
-    "coupled": Cell(3, ("f", "g", "o"), ("f", "o"), ("f", "o"), True),
-    "gru": Cell(4, ("r", "z", "n"), ("r", "z")),
-    "gru_before": Cell(5, ("r", "z", "n"), ("r", "z")),
-    "mgu": Cell(6, ("f", "n"), ("f",)),
-}
-GATES = {"sigmoid": 0, "hard": 1, "binary": 2}
 
 
 def _recurrent(
@@ -63,14 +36,6 @@ def _recurrent_grad(
     return _C.rnn_grad(options, gy, gh, gc, saved, wanted, x, w, u, bias, bias_h, peephole, lengths)
 
 
-def _reference_gate(kind: int, slope: float, z: Tensor) -> Tensor:
-    if kind == GATES["sigmoid"]:
-        return sigmoid(z if slope == 1.0 else z * slope)
-    hard = hard_sigmoid(z, slope / 4.0, 0.5)
-    # Straight through: the value of the step, the derivative of the hard gate.
-    return hard if kind == GATES["hard"] else hard + (step(z.detach()) - hard.detach())
-
-
 def _recurrent_reference(
     x: Tensor, w: Tensor, u: Tensor, bias: Tensor | None, bias_h: Tensor | None, peephole: Tensor | None,
     h0: Tensor | None, c0: Tensor | None, *, options: Options, lengths: _C.Array | None, keep: bool = False,
@@ -78,57 +43,9 @@ def _recurrent_reference(
 ) -> tuple[Tensor, ...]:  # fmt: skip
     number, kind, slopes, reverse = options
     name = next(n for n, c in CELLS.items() if c.number == number)
-    cell = CELLS[name]
-    steps, batch, hidden = x.shape[0], x.shape[1], u.shape[1]
-    zero = Tensor(_C.full((batch, hidden), 0.0, x.dtype, x.device))
-    h = zero if h0 is None else h0
-    c = zero if c0 is None else c0
-    sums = linear(x, w, bias)
-    by_gate = [narrow(u, 0, i * hidden, hidden) for i in range(len(cell.gates))]
-
-    def inner(gate: str, state: Tensor) -> Tensor:
-        return matmul(state, swap_axes(by_gate[cell.gates.index(gate)], 0, 1))
-
-    def gate(z: Tensor, which: str) -> Tensor:
-        return _reference_gate(kind, slopes[cell.sloped.index(which)], z)
-
-    def seen(which: str, state: Tensor, z: Tensor) -> Tensor:
-        if peephole is None:
-            return z
-        return z + state * narrow(peephole, 0, cell.peepholes.index(which), 1)
-
-    outputs: list[Tensor] = [zero] * steps
-    for s in range(steps):
-        t = steps - 1 - s if reverse else s
-        z = {g: narrow(sums[t], 1, i * hidden, hidden) for i, g in enumerate(cell.gates)}
-        new_c = c
-        if name in ("tanh", "relu"):
-            new_h = (tanh if name == "tanh" else relu)(z["h"] + inner("h", h))
-        elif cell.has_c:
-            f = gate(seen("f", c, z["f"] + inner("f", h)), "f")
-            i = 1.0 - f if name == "coupled" else gate(seen("i", c, z["i"] + inner("i", h)), "i")
-            new_c = f * c + i * tanh(z["g"] + inner("g", h))
-            new_h = gate(seen("o", new_c, z["o"] + inner("o", h)), "o") * tanh(new_c)
-        elif name == "mgu":
-            f = gate(z["f"] + inner("f", h), "f")
-            new_h = (1.0 - f) * h + f * tanh(z["n"] + inner("n", f * h))
-        else:
-            r, update = gate(z["r"] + inner("r", h), "r"), gate(z["z"] + inner("z", h), "z")
-            if name == "gru":
-                n = inner("n", h)
-                n = tanh(z["n"] + r * (n if bias_h is None else n + bias_h))
-            else:
-                n = tanh(z["n"] + inner("n", r * h))
-            new_h = (1.0 - update) * n + update * h
-        if lengths is not None:
-            inside = Tensor(_C.reshape(_C.less(_C.full((1,), t, "int64", x.device), lengths), (batch, 1)))
-            outputs[t] = where(inside, new_h, 0.0)
-            new_h, new_c = where(inside, new_h, h), where(inside, new_c, c)
-        else:
-            outputs[t] = new_h
-        h, c = new_h, new_c
-    y = stack(outputs) if steps else Tensor(_C.full((0, batch, hidden), 0.0, x.dtype, x.device))
-    return (y, h, c) if cell.has_c else (y, h)
+    gate = next(n for n, k in GATES.items() if k == kind)
+    weights = StepOptions(name, gate, slopes, bias_h, peephole, reverse, lengths)
+    return recurrent_loop(x, w, u, bias, h0, c0, weights)
 
 
 _recurrent_op = fused(_recurrent, _recurrent_grad, _recurrent_reference)
@@ -278,3 +195,9 @@ def recurrent_step(
 
 def _array(x: Tensor | None) -> _C.Array | None:
     return None if x is None else x.array
+
+
+__all__ = [
+    "CELLS", "GATES", "Cell", "PackedRecurrent", "StepWeights", "lengths_array", "recurrent", "recurrent_step",
+    "slopes_of",
+]  # fmt: skip
