@@ -174,7 +174,9 @@ class LanguageModel(SupervisedEstimator):
         return "\n".join(map(join, lines))
 
     def _ids(self, text: Texts, least: int = 2) -> Array:
-        tokens = self.tokens(text)
+        return self._encoded(self.tokens(text), least)
+
+    def _encoded(self, tokens: Sequence[str], least: int = 2) -> Array:
         ids = self.vocabulary_.encode(tokens)
         if len(ids) < least:
             raise DataError(f"LanguageModel: expected at least {least} tokens, got {len(ids)}")
@@ -225,7 +227,7 @@ class LanguageModel(SupervisedEstimator):
         seed = self._seed()
         self.__dict__.pop("trainer_", None)
         self._build(tokens, None, seed)
-        ids = self._ids(X)
+        ids = self._encoded(tokens)
         held: Array | None = None
         if validation is not None:
             held = self._ids(validation)
@@ -258,9 +260,10 @@ class LanguageModel(SupervisedEstimator):
         vocabulary: for the first call; None: the tokens of its X. Later calls may not bring other tokens.
         """
         self._check_parameters()
+        tokens = self.tokens(X)
         if not hasattr(self, "model_"):
-            self._build(self.tokens(X), vocabulary, self._seed())
-        loader = self._loader(self._ids(X))
+            self._build(tokens, vocabulary, self._seed())
+        loader = self._loader(self._encoded(tokens))
         if not hasattr(self, "trainer_"):
             task = self._task()
             self.trainer_ = train.Trainer(self.model_, self._make_optimizer(), task, progress="off",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -37,7 +36,6 @@ Ints = npt.NDArray[np.int64]
 
 _NO_TAG = -1
 _FEATURE_COUNT = 2  # rarer prefixes, suffixes and shapes are unknown
-_RUN = re.compile(r"(.)\1+")
 
 
 class TagScores(NamedTuple):
@@ -71,19 +69,34 @@ class _Task:
 
 
 def word_shape(word: str) -> str:
-    """Case, digits and marks of a word, each run once: 'Xx' of 'Paris', 'd.d' of '3.5', 'x-x' of 'well-known'."""
-    kinds = "".join(
-        "X" if c.isupper() else "x" if c.isalpha() else "d" if c.isdigit() else c for c in word
-    )  # fmt: skip
-    return _RUN.sub(r"\1", kinds)
+    """Case of the letters, digits, hyphen and dot of a word: one of a few dozen shapes.
+
+    'x' for lower case, 'Xx' for one capital at the start, 'X' for capitals alone, 'XxX' and 'xX' for capitals elsewhere
+    too, nothing without letters; then 'd' for digits beside letters and 'dd' for digits alone; then '-' and '.' if they
+    are there and the word is not a mark alone.
+    """
+    letters = [c for c in word if c.isalpha()]
+    capitals = sum(c.isupper() for c in letters)
+    first = word[:1].isupper()
+    if not capitals:
+        case = "x" if letters else ""
+    elif first and capitals == 1:
+        case = "Xx"
+    elif capitals == len(letters):
+        case = "X"
+    else:
+        case = "XxX" if first else "xX"
+    digits = any(c.isdigit() for c in word)
+    marks = "".join(mark for mark in "-." if mark in word and len(word) > 1)
+    return case + ("" if not digits else "d" if letters else "dd") + marks
 
 
 class SequenceTagger(TextEstimator):
     """A bidirectional recurrent net that gives each token of a sentence a tag.
 
-    A token is known by its word, its first and last letters and its shape (case, digits, marks), each with an embedding
-    of its own; after the net one dense layer with a softmax decides for each token. The loss is the mean over all
-    tokens of a batch; padding counts nowhere. Words that training shows once become `<unk>` with the probability
+    A token is known by its word, its first and last letters and its shape (case, digits, hyphen, dot), each with an
+    embedding of its own; after the net one dense layer with a softmax decides for each token. The loss is the mean over
+    all tokens of a batch; padding counts nowhere. Words that training shows once become `<unk>` with the probability
     `word_dropout`, so that the net learns what to make of words that it doesn't know.
 
     Args:
