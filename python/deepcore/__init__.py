@@ -28,6 +28,7 @@ _LAZY_NAMES = {
     "DocumentClassifier": "estimators",
     "FaceConverter": "estimators",
     "FaceSwap": "estimators",
+    "Forecaster": "estimators",
     "ImageClassifier": "estimators",
     "LanguageModel": "estimators",
     "MLPClassifier": "estimators",

@@ -8,6 +8,7 @@ from deepcore.estimators.dbn_supervised import DBNClassifier, DBNRegressor
 from deepcore.estimators.documents import DocumentClassifier
 from deepcore.estimators.faceconvert import Converted, FaceConverter
 from deepcore.estimators.faceswap import FaceSwap
+from deepcore.estimators.forecast import Forecaster
 from deepcore.estimators.hashing import HammingIndex
 from deepcore.estimators.language import LanguageModel
 from deepcore.estimators.mlp import MLPClassifier, MLPRegressor
@@ -17,6 +18,6 @@ from deepcore.estimators.tagger import SequenceTagger, TagScores
 
 __all__ = [
     "DBM", "DBN", "RBM", "Autoencoder", "Converted", "DBNClassifier", "DBNRegressor", "DocumentClassifier",
-    "FaceConverter", "FaceSwap", "HammingIndex", "ImageClassifier", "LanguageModel", "MLPClassifier", "MLPRegressor",
-    "RBMClassifier", "SequenceTagger", "TagScores",
+    "FaceConverter", "FaceSwap", "Forecaster", "HammingIndex", "ImageClassifier", "LanguageModel", "MLPClassifier",
+    "MLPRegressor", "RBMClassifier", "SequenceTagger", "TagScores",
 ]  # fmt: skip

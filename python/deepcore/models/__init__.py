@@ -6,12 +6,13 @@ from deepcore.models.cnn import PRESETS, cnn, lenet5, resnet, vgg_small
 from deepcore.models.dbm import DeepBoltzmann
 from deepcore.models.dbn import DeepBeliefNet
 from deepcore.models.faceswap import FaceNet, UnrolledFaces
+from deepcore.models.forecast import ForecastNet, naive_forecast
 from deepcore.models.language import LanguageNet
 from deepcore.models.mlp import mlp
 from deepcore.models.text import DocumentNet, TaggerNet
 
 __all__ = [
     "PRESETS", "AdaptiveSoftmax", "AutoencoderNet", "DeepBeliefNet", "DeepBoltzmann", "DocumentNet", "FaceNet",
-    "LanguageNet", "TaggerNet",
-    "UnrolledFaces", "cnn", "conv_autoencoder", "dense_autoencoder", "lenet5", "mlp", "resnet", "vgg_small",
+    "ForecastNet", "LanguageNet", "TaggerNet", "UnrolledFaces", "cnn", "conv_autoencoder", "dense_autoencoder",
+    "lenet5", "mlp", "naive_forecast", "resnet", "vgg_small",
 ]  # fmt: skip

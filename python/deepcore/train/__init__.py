@@ -4,6 +4,7 @@ from deepcore.train.callbacks import Callback, EarlyStopping
 from deepcore.train.checkpoint import load_checkpoint, save_checkpoint
 from deepcore.train.contrastive import Contrastive
 from deepcore.train.faceswap import BalancedFaces, FaceAugment, FaceTask, PartDecoders, Preview, changed_faces
+from deepcore.train.forecast import Forecasting, pinball_loss
 from deepcore.train.joint import JointBoltzmann
 from deepcore.train.next_token import NextToken
 from deepcore.train.reconstruction import Reconstruction
@@ -12,7 +13,8 @@ from deepcore.train.trainer import Trainer
 from deepcore.train.updown import UpDown
 
 __all__ = [
-    "BalancedFaces", "Callback", "Contrastive", "EarlyStopping", "FaceAugment", "FaceTask", "JointBoltzmann",
-    "NextToken", "PartDecoders", "Preview", "Reconstruction", "Supervised", "Trainer", "UpDown", "accuracy",
-    "changed_faces", "cross_entropy", "load_checkpoint", "mean_squared_error", "save_checkpoint",
+    "BalancedFaces", "Callback", "Contrastive", "EarlyStopping", "FaceAugment", "FaceTask", "Forecasting",
+    "JointBoltzmann", "NextToken", "PartDecoders", "Preview", "Reconstruction", "Supervised", "Trainer", "UpDown",
+    "accuracy", "changed_faces", "cross_entropy", "load_checkpoint", "mean_squared_error", "pinball_loss",
+    "save_checkpoint",
 ]  # fmt: skip

@@ -13,6 +13,7 @@ from deepcore.viz.boltzmann import (
 )
 from deepcore.viz.classes import confusion, worst_indices, worst_mistakes
 from deepcore.viz.curves import gradient_flow, histogram, histograms, learning_curves
+from deepcore.viz.forecast import forecast_band, horizon_errors
 from deepcore.viz.images import feature_maps, filters, heatmaps, image_grid
 from deepcore.viz.recurrent import gate_histograms, memory, memory_lengths, saturation
 from deepcore.viz.report import Report
@@ -27,12 +28,14 @@ __all__ = [
     "dreams_of_labels",
     "feature_maps",
     "filters",
+    "forecast_band",
     "gate_histograms",
     "gradient_flow",
     "heatmaps",
     "hidden_filters",
     "histogram",
     "histograms",
+    "horizon_errors",
     "image_grid",
     "learning_curves",
     "memory",
