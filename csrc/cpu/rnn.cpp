@@ -3,8 +3,8 @@
 // (backward: [gates, to][kTileColumns] for each block). A step of a block and of a tile of rows is one register tile
 // per gate (gemm_micro.h) into sums in L1, and the cell on these sums while they are there.
 // Sequences are shared out among threads where there are enough of them, each thread taking all steps of its own
-// without waiting; else the blocks of every step. Sums run over k in order for any number of rows, so that neither the
-// share nor the batch changes a bit. Bound by FMA issue; with few sequences by reading u.
+// without waiting; else the blocks of every step, or halves of them. Sums run over k in order for any number of rows,
+// so that neither the share nor the batch changes a bit. Bound by FMA issue; with few sequences by reading u.
 #include "kernels/rnn.h"
 
 #include "core/parallel.h"
@@ -136,10 +136,15 @@ struct Layer {
     } else if (pieces >= min64(threads, blocks)) {
       parallel_for(context, s.batch, ceil_div(s.batch, pieces), all_steps);
     } else {
+      // Two halves of the rows of a block, where they are tiles of their own, so that threads end together.
+      const int64_t halves = s.batch > kTileRows ? 2 : 1, middle = halves == 2 ? ceil_div(s.batch, 2) : s.batch;
       for (int64_t i = 0; i < s.steps; ++i)
         for (int k = 0; k < stages; ++k)
-          parallel_for(context, blocks, ceil_div(blocks, threads), [&](int64_t u0, int64_t u1) {
-            stage(forwards ? i : s.steps - 1 - i, k, int64_t{0}, s.batch, u0, u1);
+          parallel_for(context, blocks * halves, ceil_div(blocks * halves, threads), [&](int64_t begin, int64_t end) {
+            const int64_t step = forwards ? i : s.steps - 1 - i, u0 = ceil_div(begin, halves), u1 = end / halves;
+            if (begin % halves) stage(step, k, middle, s.batch, u0 - 1, u0);
+            if (u0 < u1) stage(step, k, int64_t{0}, s.batch, u0, u1);
+            if (end % halves) stage(step, k, int64_t{0}, middle, u1, u1 + 1);
           });
     }
   }

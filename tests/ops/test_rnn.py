@@ -11,6 +11,7 @@ import deepcore as dc
 from deepcore import _C, ops
 from deepcore.autograd import grad, no_grad
 from deepcore.errors import ArgumentError, DtypeError, ShapeError
+from deepcore.ops import inplace
 from deepcore.ops.rnn import CELLS, PackedRecurrent
 
 ALL = list(CELLS)
@@ -84,7 +85,7 @@ def test_packed_weights_are_packed_again_when_a_weight_has_changed() -> None:
         u.numpy()[...] *= 2.0
         w.numpy()[...] *= 0.5
         for t in (w, u):
-            ops.inplace.copy_into(t.numpy().copy(), t)
+            inplace.copy_into(t.numpy().copy(), t)
         kept = ops.recurrent(x, w, u, b, cell="gru", packed=packed)[0]
         assert np.array_equal(kept.numpy(), ops.recurrent(x, w, u, b, cell="gru")[0].numpy())
 
