@@ -68,7 +68,6 @@ def test_recursive_feeds_its_forecast_back() -> None:
     longer, shorter = (ForecastNet(8, h, 2, strategy="recursive", hidden=5, level=None, seed=3) for h in (4, 1))
     shorter.load_state_dict(longer.state_dict())
     x = np.random.default_rng(0).normal(size=(3, 8, 2)).astype(np.float32)
-    # Without a level the state alone carries the past: one window more of forecasts is one step more.
     for net in (longer, shorter):
         net.eval()
     y = longer(tensor(x)).numpy()
