@@ -8,7 +8,7 @@
 #include "kernels/rnn.h"
 
 #include "core/parallel.h"
-#include "cpu/gemm_pack.h"
+#include "cpu/rnn_product.h"
 #include "cpu/simd/twin.h"
 #include "kernels/rnn_cells.h"
 
@@ -17,9 +17,7 @@ namespace {
 
 constexpr int64_t kRowsAPiece = 16;       // sequences that make a thread of their own worth reading all of u
 constexpr int64_t kSerialStep = 1 << 16;  // multiply-adds of a step below which threads cost more than they bring
-constexpr int64_t kRnnDepth = 512;        // k of a tile: rows of it stay in L1
 constexpr int64_t kTilesAtOnce = 8;       // tiles of rows that meet a piece of a panel in turn
-constexpr int64_t kSumsStep = kTileRows * kTileColumns;
 
 template <class T>
 struct TwinLanes {
@@ -58,48 +56,6 @@ template <class T>
 DC_INLINE void fetch(const T* p, int64_t n) {
   for (int64_t j = 0; j < n; j += 64 / sizeof(T)) __builtin_prefetch(p + j);
   __builtin_prefetch(p + n - 1);
-}
-
-// Rows [begin, end) in even tiles. Rows of A a multiple of 2 KiB apart share two sets of L1: no more than its ways.
-struct Tiles {
-  int64_t begin, count, height, larger;
-  Tiles(int64_t first, int64_t end, int64_t stride_bytes) : begin(first) {
-    const int64_t most = stride_bytes % 2048 == 0 ? min64(kTileRows, 7) : kTileRows, n = end - first;
-    count = ceil_div(n, most);
-    height = count ? n / count : 0;
-    larger = count ? n % count : 0;
-  }
-  DC_INLINE int64_t row(int64_t i) const { return begin + i * height + min64(i, larger); }
-  DC_INLINE int64_t rows(int64_t i) const { return height + (i < larger ? 1 : 0); }
-};
-
-// Part of the k of a product: a row-major, panel [k][kTileColumns].
-template <class T>
-struct Part {
-  const T* a;
-  int64_t a_row, k;
-  const T* panel;
-};
-
-// sums (rows, kTileColumns) = sum of the parts' products for the rows from `row` on.
-template <class T>
-DC_INLINE void multiply(const Part<T>* parts, int count, int64_t row, int64_t rows, int64_t n, T* sums) {
-  bool first = true;
-  for (int i = 0; i < count; ++i) {
-    const Part<T>& part = parts[i];
-    const int64_t depth = part.k ? ceil_div(part.k, ceil_div(part.k, kRnnDepth)) : 1;
-    for (int64_t p = 0; p < part.k || (first && i + 1 == count); p += depth) {
-      TileInput<T> in;
-      in.a = part.a + row * part.a_row + p;
-      in.a_stride = part.a_row;
-      in.b = part.panel + p * kTileColumns;
-      in.b_stride = kTileColumns;
-      in.length = min64(depth, part.k - p);
-      run_tile_rows(rows, in,
-                    TileOutput<T>{sums, kTileColumns, static_cast<int>(n), !first, nullptr, Activation::none});
-      first = false;
-    }
-  }
 }
 
 template <class T>
@@ -197,17 +153,20 @@ void forward_steps(const RnnShape<T>& s, const RnnForward<T>& f, Context& contex
                 const int64_t unit = u * kTileColumns, n = layer.units(u);
                 for (int64_t i = 0; i < tiles.count; ++i) {
                   const int64_t row = tiles.row(i), rows = tiles.rows(i);
-                  for (int g = first_gate; g < gate_end; ++g) {
+                  const int64_t k = f.at_rest && step == 0 ? 0 : H, panel_step = layer.blocks * H * kTileColumns;
+                  const T* panel = panels + (first_gate * layer.blocks + u) * H * kTileColumns;
+                  if (rows == 1 && !second) multiply_row<T, kFirst>(a + row * H, k, panel, panel_step, sums);
+                  for (int g = first_gate; g < gate_end && (rows > 1 || second); ++g, panel += panel_step) {
                     // What the cell reads lies in short runs that the machine does not look ahead for; the panels of
                     // earlier gates would drive it out of L1 again.
                     for (int64_t r = row; r < row + rows && g + 1 == gate_end; ++r) {
-                      for (int k = first_gate; k < kGates; ++k) fetch(gates + r * layer.width + k * H + unit, n);
+                      for (int other = first_gate; other < kGates; ++other)
+                        fetch(gates + r * layer.width + other * H + unit, n);
                       if (c_before) fetch(c_before + r * H + unit, n);
                       if (c) fetch(c + r * H + unit, n);
                       fetch(h + r * H + unit, n);
                     }
-                    const Part<T> part{a, H, f.at_rest && step == 0 ? 0 : H,
-                                       panels + (g * layer.blocks + u) * H * kTileColumns};
+                    const Part<T> part{a, H, k, panel};
                     multiply(&part, 1, row, rows, n, sums + (g - first_gate) * kSumsStep);
                   }
                   for (int64_t r = row; r < row + rows; ++r) {

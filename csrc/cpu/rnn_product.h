@@ -1,0 +1,80 @@
+// The products of one step of a recurrent layer, into sums that lie in L1 for the cell that follows: rows of states times
+// panels of kTileColumns units, for rnn.cpp. Sums run over k in order, in the same pieces for any number of rows.
+#pragma once
+#include "cpu/gemm_pack.h"
+
+namespace dc::DC_ISA {
+
+static constexpr int64_t kRnnDepth = 512;  // k of a tile: rows of it stay in L1
+static constexpr int64_t kSumsStep = kTileRows * kTileColumns;
+
+// Rows [begin, end) in even tiles. Rows of A a multiple of 2 KiB apart share two sets of L1: no more than its ways.
+struct Tiles {
+  int64_t begin, count, height, larger;
+  Tiles(int64_t first, int64_t end, int64_t stride_bytes) : begin(first) {
+    const int64_t most = stride_bytes % 2048 == 0 ? min64(kTileRows, 7) : kTileRows, n = end - first;
+    count = ceil_div(n, most);
+    height = count ? n / count : 0;
+    larger = count ? n % count : 0;
+  }
+  DC_INLINE int64_t row(int64_t i) const { return begin + i * height + min64(i, larger); }
+  DC_INLINE int64_t rows(int64_t i) const { return height + (i < larger ? 1 : 0); }
+};
+
+// Part of the k of a product: a row-major, panel [k][kTileColumns].
+template <class T>
+struct Part {
+  const T* a;
+  int64_t a_row, k;
+  const T* panel;
+};
+
+// sums (rows, kTileColumns) = sum of the parts' products for the rows from `row` on.
+template <class T>
+static DC_INLINE void multiply(const Part<T>* parts, int count, int64_t row, int64_t rows, int64_t n, T* sums) {
+  bool first = true;
+  for (int i = 0; i < count; ++i) {
+    const Part<T>& part = parts[i];
+    const int64_t depth = part.k ? ceil_div(part.k, ceil_div(part.k, kRnnDepth)) : 1;
+    for (int64_t p = 0; p < part.k || (first && i + 1 == count); p += depth) {
+      TileInput<T> in;
+      in.a = part.a + row * part.a_row + p;
+      in.a_stride = part.a_row;
+      in.b = part.panel + p * kTileColumns;
+      in.b_stride = kTileColumns;
+      in.length = min64(depth, part.k - p);
+      run_tile_rows(rows, in,
+                    TileOutput<T>{sums, kTileColumns, static_cast<int>(n), !first, nullptr, Activation::none});
+      first = false;
+    }
+  }
+}
+
+// The same for one row and kPanels panels, kSumsStep apart in sums: the few chains of sums of a tile with one row would
+// wait for each other most of the time.
+template <class T, int kPanels>
+static DC_INLINE void multiply_row(const T* a, int64_t k, const T* panel, int64_t panel_step, T* sums) {
+  constexpr int W = Vec<T>::W;
+  const int64_t depth = k ? ceil_div(k, ceil_div(k, kRnnDepth)) : 1;
+  for (int64_t p0 = 0; p0 == 0 || p0 < k; p0 += depth) {
+    Vec<T> sum[kPanels][kTileVectors];
+    for (int i = 0; i < kPanels; ++i)
+      for (int v = 0; v < kTileVectors; ++v) sum[i][v] = Vec<T>::zero();
+    const int64_t end = min64(k, p0 + depth);
+    for (int64_t p = p0; p < end; ++p) {
+      const Vec<T> x = Vec<T>::set(a[p]);
+#pragma GCC unroll 4
+      for (int i = 0; i < kPanels; ++i)
+#pragma GCC unroll 4
+        for (int v = 0; v < kTileVectors; ++v)
+          sum[i][v] = fma(x, Vec<T>::load(panel + i * panel_step + p * kTileColumns + v * W), sum[i][v]);
+    }
+    for (int i = 0; i < kPanels; ++i)
+      for (int v = 0; v < kTileVectors; ++v) {
+        T* to = sums + i * kSumsStep + v * W;
+        (p0 ? sum[i][v] + Vec<T>::load(to) : sum[i][v]).store(to);
+      }
+  }
+}
+
+}  // namespace dc::DC_ISA
