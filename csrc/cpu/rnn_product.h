@@ -1,5 +1,5 @@
-// The products of one step of a recurrent layer, into sums that lie in L1 for the cell that follows: rows of states times
-// panels of kTileColumns units, for rnn.cpp. Sums run over k in order, in the same pieces for any number of rows.
+// The products of one step of a recurrent layer, into sums that lie in L1 for the cell that follows: rows of states
+// times panels of kTileColumns units, for rnn.cpp. Sums run over k in order, in the same pieces for any number of rows.
 #pragma once
 #include "cpu/gemm_pack.h"
 
