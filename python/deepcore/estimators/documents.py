@@ -23,8 +23,6 @@ from deepcore.estimators.text_base import (
     WordDropout,
     check_sequences,
     check_tokens,
-    vocabulary_from,
-    vocabulary_meta,
 )  # fmt: skip
 from deepcore.models.text import OUTPUTS, DocumentNet
 from deepcore.nn import Module
@@ -315,10 +313,10 @@ class DocumentClassifier(TextEstimator):
     # ---- files ----
     def _fitted_meta(self) -> tuple[dict[str, Any], dict[str, Array]]:
         return {"classes": self.classes_.tolist(), "classes_dtype": self.classes_.dtype.str,
-                "vocabulary": vocabulary_meta(self.vocabulary_)}, {}  # fmt: skip
+                "vocabulary": self.vocabulary_.state_dict()}, {}  # fmt: skip
 
     def _restore(self, meta: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
         self.classes_ = np.asarray(meta["classes"], dtype=np.dtype(meta["classes_dtype"]))
-        self.vocabulary_ = vocabulary_from(meta["vocabulary"])
+        self.vocabulary_ = Vocabulary.from_state(meta["vocabulary"])
         self._build(0)
         self.n_iter_ = len(self.history_)

@@ -23,8 +23,6 @@ from deepcore.estimators.text_base import (
     WordDropout,
     check_sequences,
     check_tokens,
-    vocabulary_from,
-    vocabulary_meta,
 )  # fmt: skip
 from deepcore.models.text import TaggerNet
 from deepcore.nn import Module
@@ -348,13 +346,13 @@ class SequenceTagger(TextEstimator):
     # ---- files ----
     def _fitted_meta(self) -> tuple[dict[str, Any], dict[str, Array]]:
         return {"tags": self.tags_.tolist(), "tags_dtype": self.tags_.dtype.str,
-                "vocabulary": vocabulary_meta(self.vocabulary_),
-                "features": [vocabulary_meta(v) for v in self.feature_vocabularies_]}, {}  # fmt: skip
+                "vocabulary": self.vocabulary_.state_dict(),
+                "features": [v.state_dict() for v in self.feature_vocabularies_]}, {}  # fmt: skip
 
     def _restore(self, meta: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
         self.tags_ = np.asarray(meta["tags"], dtype=np.dtype(meta["tags_dtype"]))
-        self.vocabulary_ = vocabulary_from(meta["vocabulary"])
-        self.feature_vocabularies_ = [vocabulary_from(v) for v in meta["features"]]
+        self.vocabulary_ = Vocabulary.from_state(meta["vocabulary"])
+        self.feature_vocabularies_ = [Vocabulary.from_state(v) for v in meta["features"]]
         self._build(0)
         self.n_iter_ = len(self.history_)
 

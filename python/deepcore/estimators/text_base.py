@@ -1,8 +1,8 @@
-"""What estimators of text share: tokens as they come in, vocabularies in files, word dropout, batches by length."""
+"""What estimators of text share: tokens as they come in, word dropout, batches by length."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from deepcore.autograd import no_grad
 from deepcore.data import SequenceDataset, Vocabulary
 from deepcore.data.loader import Place
-from deepcore.errors import ArgumentError, DataError, DtypeError
+from deepcore.errors import ArgumentError, DtypeError
 from deepcore.estimators.supervised import SupervisedEstimator
 from deepcore.ops.rnn import CELLS
 from deepcore.tensor import as_tensor
@@ -129,16 +129,3 @@ def check_tokens(tokens: Any, owner: str, what: str, place: int) -> list[str]:
         got = next(t for t in tokens if not isinstance(t, str))
         raise DtypeError(f"{owner}: expected texts as tokens of {what} {place}, got {type(got).__name__}: {got!r}")
     raise DtypeError(f"{owner}: expected a sequence of tokens as {what} {place}, got {type(tokens).__name__}")
-
-
-def vocabulary_meta(vocabulary: Vocabulary) -> dict[str, Any]:
-    """A vocabulary as JSON values."""
-    return {"tokens": vocabulary.tokens, "counts": vocabulary.counts}
-
-
-def vocabulary_from(meta: Mapping[str, Any]) -> Vocabulary:
-    """A vocabulary from `vocabulary_meta`. DataError when the order of its tokens is not that of its counts."""
-    made = Vocabulary(dict(zip(meta["tokens"], map(int, meta["counts"]), strict=True)), specials=SPECIALS)
-    if made.tokens != meta["tokens"]:
-        raise DataError("vocabulary: expected specials first, then tokens by falling count")
-    return made
