@@ -239,7 +239,7 @@ class Recurrent(Module):
                 c0 = None if state is None or state.c is None else state.c[at]
                 out = part.run(
                     y, h0, c0, draws, (zoneout[0], zoneout[1]), lengths=lengths, gate=self.gate,
-                    slope=self._slopes[: max(1, len(part.cell.sloped))] if part.cell.sloped else 1.0, reverse=d == 1,
+                    slope=self._slopes[: len(part.cell.sloped)], reverse=d == 1,
                 )  # fmt: skip
                 sides.append(out[0])
                 h_last.append(out[1])
