@@ -14,88 +14,13 @@ import numpy as np
 from deepcore import ops
 from deepcore.bench.case import Array, Built, Case, Target
 from deepcore.bench.libraries import in_jax, in_onnx, in_torch, library, ours, plain
+from deepcore.bench.references import gru, gru_grads, lstm, lstm_grads
 
 SHAPES = ((35, 20, 650, 650), (50, 64, 128, 256), (100, 1, 512, 512), (28, 128, 28, 128))
 TARGETS = {("LSTM", False): 1.05, ("LSTM", True): 1.25, ("GRU", False): 1.4, ("GRU", True): 1.8}
 RATE = 0.1
 SYMBOLS, STREAMS, WINDOW, UNITS = 65, 32, 64, 256  # of the character model
 STEPS = 3  # of its training that are compared
-
-
-def _sigmoid(x: Any) -> Any:
-    return 1 / (1 + np.exp(-x))
-
-
-# ---- numpy: (x, w, u, bias[, bias_h]) -> y, and its gradients ----
-def lstm(x: Any, w: Any, u: Any, b: Any) -> tuple[Any, list[Any]]:
-    """y (steps, batch, hidden) and what the backward pass needs of each step."""
-    hidden = u.shape[1]
-    h = c = np.zeros((x.shape[1], hidden), x.dtype)
-    z_all = x @ w.T + b
-    y, kept = np.empty((*x.shape[:2], hidden), x.dtype), []
-    for t in range(len(x)):
-        i, f, g, o = np.split(z_all[t] + h @ u.T, 4, 1)
-        i, f, g, o = _sigmoid(i), _sigmoid(f), np.tanh(g), _sigmoid(o)
-        before, state = h, c
-        c = f * c + i * g
-        h = o * np.tanh(c)
-        y[t] = h
-        kept.append((i, f, g, o, before, state, np.tanh(c)))
-    return y, kept
-
-
-def _lstm_both(x: Any, w: Any, u: Any, b: Any, gy: Any) -> tuple[Any, ...]:
-    y, kept = lstm(x, w, u, b)
-    gx, gw, gu, gb = np.empty_like(x), np.zeros_like(w), np.zeros_like(u), np.zeros_like(b)
-    dh = dc = 0.0
-    for t in reversed(range(len(x))):
-        i, f, g, o, before, state, squashed = kept[t]
-        dh = dh + gy[t]
-        dc = dc + dh * o * (1 - squashed**2)
-        dz = np.concatenate(
-            [dc * g * i * (1 - i), dc * state * f * (1 - f), dc * i * (1 - g**2), dh * squashed * o * (1 - o)], 1
-        )
-        dh, dc = dz @ u, dc * f
-        gx[t] = dz @ w
-        gw += dz.T @ x[t]
-        gu += dz.T @ before
-        gb += dz.sum(0)
-    return y, gx, gw, gu, gb
-
-
-def _gru(x: Any, w: Any, u: Any, b: Any, bh: Any) -> tuple[Any, list[Any]]:
-    hidden = u.shape[1]
-    h = np.zeros((x.shape[1], hidden), x.dtype)
-    z_all = x @ w.T + b
-    y, kept = np.empty((*x.shape[:2], hidden), x.dtype), []
-    for t in range(len(x)):
-        zr, zz, zn = np.split(z_all[t], 3, 1)
-        ur, uz, un = np.split(h @ u.T, 3, 1)
-        r, z, inner = _sigmoid(zr + ur), _sigmoid(zz + uz), un + bh
-        n = np.tanh(zn + r * inner)
-        kept.append((r, z, n, inner, h))
-        h = (1 - z) * n + z * h
-        y[t] = h
-    return y, kept
-
-
-def _gru_both(x: Any, w: Any, u: Any, b: Any, bh: Any, gy: Any) -> tuple[Any, ...]:
-    y, kept = _gru(x, w, u, b, bh)
-    gx, gw, gu, gb, gbh = (np.zeros_like(a) for a in (x, w, u, b, bh))
-    dh = 0.0
-    for t in reversed(range(len(x))):
-        r, z, n, inner, before = kept[t]
-        dh = dh + gy[t]
-        dn = dh * (1 - z) * (1 - n**2)
-        dr, dz = dn * inner * r * (1 - r), dh * (before - n) * z * (1 - z)
-        out, rec = np.concatenate([dr, dz, dn], 1), np.concatenate([dr, dz, dn * r], 1)
-        dh = dh * z + rec @ u
-        gx[t] = out @ w
-        gw += out.T @ x[t]
-        gu += rec.T @ before
-        gb += out.sum(0)
-        gbh += (dn * r).sum(0)
-    return y, gx, gw, gu, gb, gbh
 
 
 def _arrays(kind: str, shape: tuple[int, int, int, int], grads: bool) -> Any:
@@ -208,7 +133,7 @@ def _onnx(kind: str, layers: int = 1) -> Any:
 def _case(kind: str, shape: tuple[int, int, int, int], grads: bool) -> Case:
     steps, batch, inputs, hidden = shape
     weights = 4 if kind == "LSTM" else 5
-    forward, both = (lstm, _lstm_both) if kind == "LSTM" else (_gru, _gru_both)
+    forward, both = (lstm, lstm_grads) if kind == "LSTM" else (gru, gru_grads)
     reference: Any = both if grads else (lambda *operands: (forward(*operands)[0],))
     wanted = tuple(range(weights)) if grads else ()
     builders = {"deepcore": ours(_ours(kind), wanted, grads), "numpy": plain(reference),
@@ -308,7 +233,7 @@ def _char_numpy_step(tokens: Any, own: list[Any]) -> Any:
     g = g @ w_out
     for i in (1, 0):
         w, u, b = layers[3 * i : 3 * i + 3]
-        _, g, *more = _lstm_both(x[i], w, u, b, g)
+        _, g, *more = lstm_grads(x[i], w, u, b, g)
         gradients = [*more, *gradients]
     embedded = np.zeros_like(table)
     np.add.at(embedded, inputs, g)
