@@ -7,6 +7,7 @@
 // All MR from 1 to kTileRows exist, so a remainder of rows is shared out evenly among the tiles.
 // Bound by FMA issue: MR * NV FMA against MR broadcasts and NV loads.
 #pragma once
+#include "core/machine.h"
 #include "cpu/simd/vec.h"
 #include "kernels/matmul.h"
 
@@ -59,11 +60,25 @@ void run_tile_rows(int64_t rows, const TileInput<T>& in, const TileOutput<T>& ou
 template <class T>
 void run_tile_columns(int64_t rows, const TileInput<T>& in, const TileOutput<T>& out);
 
-// m rows in the fewest tiles of at most kTileRows, their heights within one of each other.
+// Whether lines `bytes` apart share a few sets of a cache: a multiple of `apart`, or nearly.
+static inline bool lines_conflict(int64_t bytes, int64_t apart) {
+  constexpr int64_t kNear = 16;
+  return (bytes + kNear - 1) % apart < 2 * kNear - 1;
+}
+
+// Most rows of a tile whose A is read by rows, `bytes` apart. A row takes a line of L1, which serves until the next 64
+// bytes of k; rows a multiple of 4 KiB apart share one set, of 2 KiB two, and B goes through these as well.
+static inline int64_t tile_rows_at(int64_t bytes) {
+  const int64_t free = l1_ways() > 4 ? l1_ways() - 2 : 2;
+  const int64_t most = lines_conflict(bytes, 4096) ? free : lines_conflict(bytes, 2048) ? 2 * free : kTileRows;
+  return most < kTileRows ? most : kTileRows;
+}
+
+// m rows in the fewest tiles of at most `most` rows, their heights within one of each other.
 struct RowTiles {
   int64_t count, height, larger;  // the first `larger` tiles have height + 1 rows
-  explicit RowTiles(int64_t m)
-      : count((m + kTileRows - 1) / kTileRows), height(count ? m / count : 0), larger(count ? m % count : 0) {}
+  explicit RowTiles(int64_t m, int64_t most = kTileRows)
+      : count((m + most - 1) / most), height(count ? m / count : 0), larger(count ? m % count : 0) {}
   DC_INLINE int64_t begin(int64_t i) const { return i * height + (i < larger ? i : larger); }
   DC_INLINE int64_t rows(int64_t i) const { return height + (i < larger ? 1 : 0); }
 };

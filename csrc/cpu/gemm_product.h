@@ -2,12 +2,11 @@
 // One operand is `shared`, mostly the one with the shorter outer dimension: it is packed once per slab of k, in
 // parallel, into memory that all tasks read, or by each of a few threads. The other is `private`: each task owns a
 // block of it, packs that block per kDepth of k into its own memory (L2) and runs it against the whole shared operand.
-// Rows of A that do not conflict in L1, and a small B, are read in place. A small C with a long k is cut along k.
+// Rows of A and a small B are read in place. A small C with a long k is cut along k.
 // The order of sums over k and the tasks depend on the sizes alone. Bound by FMA issue; GEMV by memory.
 //
 // What happens to complete blocks of C: gemm_finish.h.
 #pragma once
-#include "core/machine.h"
 #include "core/parallel.h"
 #include "cpu/gemm_pack.h"
 #include "cpu/gemm_thin.h"
@@ -50,9 +49,10 @@ struct Product {
   const T* bias;
   T* c;
   Finish finish;
+  bool a_in_place;
   RowTiles tiles;
   int64_t panels, depth;
-  bool a_in_place, b_in_place;
+  bool b_in_place;
   static constexpr bool kTakes = kTaken<Finish>;
 
   Product(const MatmulShape& shape, const T* a_, const T* b_, const T* packed, const T* bias_, T* c_,
@@ -64,23 +64,19 @@ struct Product {
         bias(bias_),
         c(c_),
         finish(finish_),
-        tiles(shape.m),
+        a_in_place(reads_a_in_place(shape)),
+        tiles(shape.m, shape.a_col == 1 ? tile_rows_at(shape.a_row * sizeof(T)) : kTileRows),
         panels(ceil_div(shape.n, kTileColumns)),
         depth(even_depth(shape.k, kDepth)) {
-    a_in_place = s.a_col == 1 ? !rows_conflict(s.a_row) || s.m <= 8 || l1_ways() >= kManyWays
-                              : s.m <= kTileRows * 2 || s.n <= kTileColumns * 4 ||
-                                    (s.m * s.k <= 1 << 17 && !rows_conflict(s.a_col));
     b_in_place = s.b_col == 1 && s.m <= (rows_conflict(s.b_row) ? 2 : 10) * kTileRows;
   }
 
-  // Rows of A read in place take a line each, which serves until the next 64 bytes of k. Where they lie a multiple of
-  // 2 KiB apart, or nearly, the lines of a tile share two sets of L1 and, with eight ways, drive each other out. Rows
-  // of B do so in L2.
-  static constexpr int kManyWays = 12;
-  static bool rows_conflict(int64_t stride) {
-    constexpr int64_t kApart = 2048, kNear = 16;
-    return (stride * static_cast<int64_t>(sizeof(T)) + kNear - 1) % kApart < 2 * kNear - 1;
+  static bool reads_a_in_place(const MatmulShape& s) {
+    return s.a_col == 1 || s.m <= kTileRows * 2 || s.n <= kTileColumns * 4 ||
+           (s.m * s.k <= 1 << 17 && !rows_conflict(s.a_col));
   }
+  // Rows of B read in place, or columns of A, drive each other out of L2.
+  static bool rows_conflict(int64_t stride) { return lines_conflict(stride * static_cast<int64_t>(sizeof(T)), 2048); }
 
   // Columns of A may be copied by the first panel that reads them, whose sums hide the time; columns a multiple of
   // 4 KiB apart drive each other out of L1 and L2 before the next tile reads the rest of their lines.
@@ -166,7 +162,7 @@ struct Product {
       }
   }
 
-  static constexpr int64_t kColumnsAtOnce = 32;
+  static constexpr int64_t kColumnsAtOnce = 16;
   void pack_a_tiles(int64_t i0, int64_t i1, int64_t p0, int64_t k, T* dst) const {
     const int64_t first = tiles.begin(i0);
     // Columns of A lie pages apart: some at a time, along all tiles.

@@ -71,6 +71,10 @@ struct Layer {
   int64_t time(int64_t step) const { return s.reverse ? s.steps - 1 - step : step; }
   int64_t slot(int64_t step) const { return s.reverse ? s.steps - step : step; }
   bool takes_part(int64_t row, int64_t step) const { return !s.lengths || time(step) < s.lengths[row]; }
+  // Blocks [u0, u1) are taken there and back, step by step, so that the panels read last are still in L2.
+  int64_t block_at(int64_t turn, int64_t step, int64_t u0, int64_t u1) const {
+    return step % 2 ? u0 + u1 - 1 - turn : turn;
+  }
   int64_t units(int64_t block) const { return min64(kTileColumns, s.hidden - block * kTileColumns); }
 
   RnnCellOptions<T> options(bool keep) const {
@@ -135,7 +139,7 @@ void forward_steps(const RnnShape<T>& s, const RnnForward<T>& f, Context& contex
     panels = own;
   }
   const auto options = layer.options(f.keep);
-  const int64_t H = s.hidden;
+  const int64_t H = s.hidden, panel_step = layer.blocks * H * kTileColumns;
   layer.run(context, true, rnn_two_products(kCell) ? 2 : 1,
             [&](int64_t step, int second, int64_t r0, int64_t r1, int64_t u0, int64_t u1) {
               alignas(64) T sums[kGates * kSumsStep];
@@ -149,11 +153,11 @@ void forward_steps(const RnnShape<T>& s, const RnnForward<T>& f, Context& contex
               const T* a = second ? extra : before;
               const int first_gate = second ? kFirst : 0, gate_end = second ? kGates : kFirst;
               const Tiles tiles(r0, r1, H * static_cast<int64_t>(sizeof(T)));
-              for (int64_t u = u0; u < u1; ++u) {
-                const int64_t unit = u * kTileColumns, n = layer.units(u);
+              for (int64_t turn = u0; turn < u1; ++turn) {
+                const int64_t u = layer.block_at(turn, step, u0, u1), unit = u * kTileColumns, n = layer.units(u);
                 for (int64_t i = 0; i < tiles.count; ++i) {
                   const int64_t row = tiles.row(i), rows = tiles.rows(i);
-                  const int64_t k = f.at_rest && step == 0 ? 0 : H, panel_step = layer.blocks * H * kTileColumns;
+                  const int64_t k = f.at_rest && step == 0 ? 0 : H;
                   const T* panel = panels + (first_gate * layer.blocks + u) * H * kTileColumns;
                   if (rows == 1 && !second) multiply_row<T, kFirst>(a + row * H, k, panel, panel_step, sums);
                   for (int g = first_gate; g < gate_end && (rows > 1 || second); ++g, panel += panel_step) {
@@ -242,8 +246,8 @@ void backward_steps(const RnnShape<T>& s, const RnnBackward<T>& b, Context& cont
               const int64_t t = layer.time(step), at_slot = layer.slot(step) * layer.rows_size;
               const int64_t to_slot = layer.slot(step + 1) * layer.rows_size;
               const Tiles tiles = tiles_of(r0, r1);
-              for (int64_t u = u0; u < u1; ++u) {
-                const int64_t unit = u * kTileColumns, n = layer.units(u);
+              for (int64_t turn = u0; turn < u1; ++turn) {
+                const int64_t u = layer.block_at(turn, step, u0, u1), unit = u * kTileColumns, n = layer.units(u);
                 Part<T> parts[2] = {};
                 int count = 1;
                 if (second) {

