@@ -1,4 +1,4 @@
-"""Draw the pictures of docs/recurrent/layers.md: python docs/recurrent_pictures.py [FOLDER]."""
+"""Draw the pictures of docs/recurrent/layers.md and seq2seq.md: python docs/recurrent_pictures.py [FOLDER]."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from deepcore import data, explain, nn, ops, tensor, viz
+import numpy as np
+
+from deepcore import Seq2Seq, data, explain, nn, ops, tensor, viz
 
 LENGTH = 100
 
@@ -22,8 +24,38 @@ def norms(layer: nn.Recurrent) -> Any:
     return explain.gradient_flow(states, ops.mse_loss(head(state.h[0]), tensor(y[:, None])))
 
 
+def dates(folder: Path) -> None:
+    """Where a net that reads dates looks."""
+    model = Seq2Seq(epochs=8, random_state=0).fit(*data.dates(5000, seed=0))
+    texts = ["7/4/2031", "12 may 1974", "march 3rd, 1998", "oct 30, 1929", "the 2nd of july 2001", "friday 16 feb 2052"]
+    said = model.predict(texts)
+    figure = viz.attention_maps(
+        model.attention_weights(texts), [text.replace(" ", "␣") for text in texts], [f"{day}⏎" for day in said]
+    )
+    viz.save_figure(figure, folder / "seq2seq-attention.png")
+
+
+def reversals(n: int, seed: int) -> tuple[list[str], list[str]]:
+    """Strings of up to 24 letters, and what they are backwards."""
+    rng = np.random.default_rng(seed)
+    strings = ["".join(rng.choice(list("abcdefgh"), rng.integers(1, 25))) for _ in range(n)]
+    return strings, [string[::-1] for string in strings]
+
+
+def lengths(folder: Path) -> None:
+    """What attention is good for: exact matches by length with and without it."""
+    strings, backwards = reversals(1000, 2)
+    right = {}
+    for name, attention in (("with attention", "general"), ("without", None)):
+        model = Seq2Seq(cell="gru", attention=attention, epochs=10, random_state=0).fit(*reversals(5000, 0))
+        right[name] = [a == b for a, b in zip(model.predict(strings), backwards)]
+    viz.save_figure(viz.matches_by_length([len(s) for s in strings], right), folder / "seq2seq-lengths.png")
+
+
 def main(folder: Path) -> None:
-    """Write the files; some seconds."""
+    """Write the files; a minute or two."""
+    dates(folder)
+    lengths(folder)
     layers = {
         "tanh": nn.SimpleRNN(2, 64, recurrent_init="lecun_normal", seed=0),
         "ReLU, identity": nn.SimpleRNN(2, 64, activation="relu", identity=True, seed=0),

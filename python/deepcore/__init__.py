@@ -35,6 +35,7 @@ _LAZY_NAMES = {
     "MLPRegressor": "estimators",
     "RBM": "estimators",
     "RBMClassifier": "estimators",
+    "Seq2Seq": "estimators",
     "SequenceTagger": "estimators",
     "Trainer": "train",
 }

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from deepcore.data.dataset import ArrayDataset, Dataset, SequenceDataset, Subset, k_fold, train_val_split
+from deepcore.data.dataset import ArrayDataset, Dataset, PairDataset, SequenceDataset, Subset, k_fold, train_val_split
 from deepcore.errors import ArgumentError, DataError, ShapeError
 
 
@@ -32,6 +32,15 @@ def test_sequence_dataset() -> None:
     vectors = SequenceDataset([np.ones((2, 3), np.float32), np.ones((4, 3), np.float32)])
     assert vectors[np.array([0, 1])][0].shape == (2, 4, 3)
     assert vectors[np.array([0, 1])][0].sum() == 18
+
+
+def test_pair_dataset() -> None:
+    dataset = PairDataset([[1, 2, 3], [4], [5, 6]], [[7], [8, 9], [1, 1, 1, 1]])
+    assert isinstance(dataset, Dataset) and len(dataset) == 3 and dataset.lengths.tolist() == [4, 3, 6]
+    source, lengths, target, ends = dataset[np.array([1, 2])]
+    np.testing.assert_array_equal(source, [[4, 0], [5, 6]])
+    np.testing.assert_array_equal(target, [[8, 9, 0, 0], [1, 1, 1, 1]])
+    assert lengths.tolist() == [1, 2] and ends.tolist() == [2, 4]
 
 
 def test_subset_of_subset() -> None:
@@ -96,6 +105,10 @@ def test_k_fold(n: int, k: int, stratify: bool) -> None:
         (lambda: SequenceDataset([[1], []]), DataError, "got none at 1"),
         (lambda: SequenceDataset([np.ones((2, 3)), np.ones((2, 4))]), ShapeError, r"got \(2, 4\) at 1"),
         (lambda: SequenceDataset([[1]], [1, 2]), ShapeError, "expected 1 targets"),
+        (lambda: PairDataset([[1]], []), ShapeError, "a target for each of 1 sources, got 0"),
+        (lambda: PairDataset([], []), DataError, "at least one sequence"),
+        (lambda: PairDataset([[1]], [[]]), DataError, "got none at 0"),
+        (lambda: PairDataset([[1]], [[[1]]]), ShapeError, r"targets of shape \(t,\), got \(1, 1\)"),
         (lambda: Subset(ArrayDataset([1, 2]), [2]), DataError, r"0\.\.1, got 2\.\.2"),
         (lambda: Subset(ArrayDataset([1, 2]), []), DataError, "b >= 1"),
         (lambda: train_val_split(1, 0.5), DataError, "at least 2"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ from deepcore.data.sequences import (
     ORDER_SYMBOLS,
     adding,
     copy_memory,
+    dates,
     digit_scenes,
     moving_digits,
     temporal_order,
@@ -33,6 +35,33 @@ def test_adding() -> None:
     assert (marks.sum(0) > 0).all()
     np.testing.assert_allclose(y, (x[..., 0] * marks).sum(1), rtol=1e-6)
     assert np.mean((adding(20000, 2)[1] - 1) ** 2) == pytest.approx(1 / 6, rel=0.03)
+
+
+def test_dates() -> None:
+    months = [datetime.date(2000, m, 1).strftime("%B").lower() for m in range(1, 13)]
+    forms = set()
+    written, iso = dates(4000, seed=1)
+    for text, answer in zip(written, iso):
+        day = datetime.date.fromisoformat(answer)
+        assert 1900 <= day.year < 2100 and str(day.year) in text and text == text.lower()
+        if text[0].isdigit() and text.count(".") == 2:
+            assert [int(part) for part in text.split(".")] == [day.day, day.month, day.year]
+            forms.add("dots")
+        elif text.count("/") == 2:
+            assert [int(part) for part in text.split("/")] == [day.month, day.day, day.year]
+            forms.add("slashes")
+        else:
+            words = re.findall("[a-z0-9]+", text)
+            assert any(months[day.month - 1].startswith(w) and len(w) >= 3 for w in words)
+            number = next(w for w in words if w[0].isdigit() and len(w) < 5)
+            assert int(re.sub("[a-z]", "", number)) == day.day
+            if number[-1].isalpha():
+                teen = day.day // 10 == 1
+                assert number[-2:] == ("th" if teen else {1: "st", 2: "nd", 3: "rd"}.get(day.day % 10, "th"))
+            weekday = [w for w in words if w.endswith("day")]
+            assert not weekday or weekday == [day.strftime("%A").lower()]
+            forms.add(re.sub("[a-z]+", "a", re.sub("[0-9]+", "0", text)))
+    assert forms == {"dots", "slashes", "a 0, 0", "0 a 0", "a, a 0, 0", "a 0 a 0", "a 0a a a 0", "a 0a, 0"}
 
 
 def test_copy_memory() -> None:
@@ -187,6 +216,7 @@ def test_a_false_caption_is_noticed() -> None:
         lambda n, seed: adding(n, 6, seed),
         lambda n, seed: copy_memory(n, 3, seed),
         lambda n, seed: temporal_order(n, 12, seed),
+        dates,
         lambda n, seed: moving_digits(n, 3, 16, seed),
         lambda n, seed: digit_scenes(n, seed),
     ],
@@ -211,6 +241,7 @@ def test_functions_of_the_seed_and_of_nothing_else(make: Callable[[int, int], An
         (lambda: copy_memory(3, 0), "expected delay >= 1"),
         (lambda: copy_memory(3, 1, symbols=0), "expected symbols >= 1"),
         (lambda: temporal_order(3, 2), "expected length >= 3"),
+        (lambda: dates(0), "dates: expected n >= 1, a whole number, got 0"),
         (lambda: moving_digits(3, 0), "expected frames >= 1"),
         (
             lambda: moving_digits(3, 4, 10),

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import deepcore
-from deepcore.cli import data, evaluate, faceswap, info, predict, quickstart, train
+from deepcore.cli import data, evaluate, faceswap, forecast, info, predict, quickstart, seq2seq, tagger, train
 from deepcore.errors import Error
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -63,6 +63,18 @@ def build_parser() -> argparse.ArgumentParser:
     faceswap.add_arguments(
         add("faceswap", "Swap the faces of two people: extract, train, convert.",
             "deepcore faceswap train faces/ann faces/bob --output swap.safetensors")
+    )  # fmt: skip
+    seq2seq.add_arguments(
+        add("seq2seq", "Turn sequences into sequences: train on pairs of texts, predict.",
+            "deepcore seq2seq train dates.tsv --output dates.safetensors")
+    )  # fmt: skip
+    tagger.add_arguments(
+        add("tagger", "Tag the tokens of sentences: train on tagged ones, predict.",
+            "deepcore tagger train train.tsv --output tagger.safetensors")
+    )  # fmt: skip
+    forecast.add_arguments(
+        add("forecast", "Continue time series: train on a CSV file, predict.",
+            "deepcore forecast train load.csv --time date --output load.safetensors")
     )  # fmt: skip
     bench = add("bench", "Measure the kernels on this machine against numpy.", "deepcore bench gemm conv --json")
     bench.add_argument("arguments", nargs=argparse.REMAINDER, help="families and options; see deepcore bench --list")

@@ -8,7 +8,16 @@ from deepcore.data.augment import Augment
 from deepcore.data.cartoons import cartoon_faces
 from deepcore.data.corrupt import Corruption
 from deepcore.data.csv import Table, read_csv, read_texts
-from deepcore.data.dataset import ArrayDataset, Batch, Dataset, SequenceDataset, Subset, k_fold, train_val_split
+from deepcore.data.dataset import (
+    ArrayDataset,
+    Batch,
+    Dataset,
+    PairDataset,
+    SequenceDataset,
+    Subset,
+    k_fold,
+    train_val_split,
+)
 from deepcore.data.digits import load_digits
 from deepcore.data.idx import read_idx, write_idx
 from deepcore.data.images import ImageFolder, read_image, write_image
@@ -21,6 +30,7 @@ from deepcore.data.sequences import (
     MovingDigits,
     adding,
     copy_memory,
+    dates,
     digit_scenes,
     moving_digits,
     temporal_order,
@@ -54,6 +64,7 @@ __all__ = [
     "Dataset",
     "ImageFolder",
     "MovingDigits",
+    "PairDataset",
     "Place",
     "SequenceDataset",
     "Standardizer",
@@ -69,6 +80,7 @@ __all__ = [
     "check_times",
     "copy_memory",
     "data_home",
+    "dates",
     "digit_scenes",
     "ett_split",
     "fetch",

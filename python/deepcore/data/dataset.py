@@ -101,6 +101,36 @@ class SequenceDataset:
         return (padded, lengths, *(target[indices] for target in self.targets))
 
 
+class PairDataset:
+    """Pairs of sequences of whole numbers: padded batches (source (b, s), lengths (b,), target (b, t), lengths (b,)).
+
+    `lengths` (n,) are those of source and target together; use them as `bucket_by` of the loader.
+
+    Raises:
+        DataError: no pair, or an empty sequence.
+        ShapeError: the numbers of sources and targets differ, or one has another rank than 1.
+
+    """
+
+    def __init__(self, sources: Sequence[ArrayLike], targets: Sequence[ArrayLike], *, padding: int = 0) -> None:
+        if len(sources) != len(targets):
+            raise ShapeError(f"PairDataset: expected a target for each of {len(sources)} sources, got {len(targets)}")
+        self.sources = SequenceDataset(sources, padding=padding)
+        self.targets = SequenceDataset(targets, padding=padding)
+        for name, part in (("source", self.sources), ("target", self.targets)):
+            if part.sequences[0].ndim != 1:
+                raise ShapeError(f"PairDataset: expected {name}s of shape (t,), got {part.sequences[0].shape}")
+        self.lengths: Indices = self.sources.lengths + self.targets.lengths
+
+    def __len__(self) -> int:
+        """Number of pairs."""
+        return len(self.sources)
+
+    def __getitem__(self, indices: Indices) -> Batch:
+        """Padded sources and their lengths, padded targets and theirs."""
+        return (*self.sources[indices], *self.targets[indices])
+
+
 class Subset:
     """Some samples of another data set, by their indices."""
 
@@ -215,4 +245,7 @@ def _listed(shapes: Sequence[tuple[int, ...]]) -> str:
     return ", ".join(map(str, shapes))
 
 
-__all__ = ["ArrayDataset", "Batch", "Dataset", "Indices", "SequenceDataset", "Subset", "k_fold", "train_val_split"]
+__all__ = [
+    "ArrayDataset", "Batch", "Dataset", "Indices", "PairDataset", "SequenceDataset", "Subset", "k_fold",
+    "train_val_split",
+]  # fmt: skip

@@ -1,7 +1,8 @@
-"""Made data for recurrent nets, functions of a seed: memory tasks, digits that move, scenes of digits with captions."""
+"""Made data for recurrent nets, functions of a seed: memory tasks, dates, digits that move, scenes with captions."""
 
 from __future__ import annotations
 
+import datetime
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,18 @@ _STREAM = 1 << 56  # of the random numbers, clear of the streams of layers, load
 _PIXELS = 8  # side of a packaged digit
 _STEPS = np.array([(0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1), (1, 0), (1, 1)])  # (down, right) of DIRECTIONS
 _DIRECTION_OF = np.array([[3, 2, 1], [4, -1, 0], [5, 6, 7]])  # [sign down + 1, sign right + 1]
+
+_MONTHS = (
+    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+    "december",
+)  # fmt: skip
+_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_DATE_FORMS = (
+    "{month} {day}, {year}", "{short} {day}, {year}", "{day} {month} {year}", "{day} {short} {year}",
+    "{weekday}, {month} {day}, {year}", "{weekday} {day} {short} {year}", "the {nth} of {month} {year}",
+    "{month} {nth}, {year}", "{day}.{number}.{year}", "{number}/{day}/{year}",
+)  # fmt: skip
+_FIRST_DAY, _LAST_DAY = datetime.date(1900, 1, 1), datetime.date(2099, 12, 31)
 
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _PLACES = (
@@ -104,6 +117,29 @@ def temporal_order(n: int, length: int, seed: int = 0, *, one_hot: bool = False)
         tokens[rows, low + _below(share, high - low + 1)] = symbol
     y = 2 * first + second
     return (np.eye(len(ORDER_SYMBOLS), dtype=np.float32)[tokens], y) if one_hot else (tokens, y)
+
+
+def dates(n: int, seed: int = 0) -> tuple[list[str], list[str]]:
+    """Days of the years 1900 to 2099 as people write them, and in the order of ISO 8601: n texts each.
+
+    "march 3, 1998", "3 mar 1998", "tuesday, march 3, 1998", "the 3rd of march 1998", "3.3.1998", "3/3/1998" (month
+    first) and a few forms more are "1998-03-03". Days and forms are equally frequent.
+    """
+    _check("dates", n=(n, 1))
+    u = _uniform((n, 2), seed, _STREAM)
+    written, iso = [], []
+    for offset, form in zip(_below(u[:, 0], (_LAST_DAY - _FIRST_DAY).days + 1), _below(u[:, 1], len(_DATE_FORMS))):
+        day = _FIRST_DAY + datetime.timedelta(days=int(offset))
+        month = _MONTHS[day.month - 1]
+        ending = "th" if 11 <= day.day <= 13 else {1: "st", 2: "nd", 3: "rd"}.get(day.day % 10, "th")
+        written.append(
+            _DATE_FORMS[form].format(
+                month=month, short=month[:3], number=day.month, day=day.day, nth=f"{day.day}{ending}", year=day.year,
+                weekday=_DAYS[day.weekday()],
+            )
+        )  # fmt: skip
+        iso.append(day.isoformat())
+    return written, iso
 
 
 def moving_digits(
@@ -237,6 +273,7 @@ __all__ = [
     "MovingDigits",
     "adding",
     "copy_memory",
+    "dates",
     "digit_scenes",
     "moving_digits",
     "temporal_order",

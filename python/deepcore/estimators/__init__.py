@@ -12,12 +12,14 @@ from deepcore.estimators.forecast import Forecaster
 from deepcore.estimators.hashing import HammingIndex
 from deepcore.estimators.language import LanguageModel
 from deepcore.estimators.mlp import MLPClassifier, MLPRegressor
+from deepcore.estimators.pairs import Candidate
 from deepcore.estimators.rbm import RBM
 from deepcore.estimators.rbm_classifier import RBMClassifier
+from deepcore.estimators.seq2seq import Seq2Seq
 from deepcore.estimators.tagger import SequenceTagger, TagScores
 
 __all__ = [
-    "DBM", "DBN", "RBM", "Autoencoder", "Converted", "DBNClassifier", "DBNRegressor", "DocumentClassifier",
+    "DBM", "DBN", "RBM", "Autoencoder", "Candidate", "Converted", "DBNClassifier", "DBNRegressor", "DocumentClassifier",
     "FaceConverter", "FaceSwap", "Forecaster", "HammingIndex", "ImageClassifier", "LanguageModel", "MLPClassifier",
-    "MLPRegressor", "RBMClassifier", "SequenceTagger", "TagScores",
+    "MLPRegressor", "RBMClassifier", "Seq2Seq", "SequenceTagger", "TagScores",
 ]  # fmt: skip

@@ -12,12 +12,14 @@ import numpy.typing as npt
 
 from deepcore import optim, random, train
 from deepcore.autograd import no_grad
-from deepcore.data import StreamLoader, Tokenizer, Vocabulary, batchify
+from deepcore.data import StreamLoader, Vocabulary, batchify
 from deepcore.data.text import EOS, UNK
 from deepcore.device import resolve_device
-from deepcore.errors import ArgumentError, DataError, NumericalError, counted
+from deepcore.errors import ArgumentError, DataError, counted
+from deepcore.estimators.explosion import Explosion
 from deepcore.estimators.sampling import draw
 from deepcore.estimators.supervised import SupervisedEstimator, make_schedule
+from deepcore.estimators.text_base import LEVELS, cutter, joiner
 from deepcore.models import LanguageNet
 from deepcore.nn.rnn import RecurrentState
 from deepcore.optim import ASGD
@@ -27,27 +29,9 @@ from deepcore.tensor import tensor
 Array = npt.NDArray[Any]
 Texts = str | Sequence[str]
 
-LEVELS = ("char", "word", "space")
 OPTIMIZERS: dict[str, Any] = {**optim.OPTIMIZERS, "asgd": ASGD}
 
 _EVALUATED = 256  # tokens of one inference call
-_EXPLODED = 20.0  # a loss so many times that of guessing has exploded
-
-
-class _Explosion(train.Callback):
-    """Stops a training whose loss has grown out of all bounds, yet not to infinity."""
-
-    def __init__(self, vocabulary: int) -> None:
-        self.limit = _EXPLODED * max(math.log(vocabulary), 1.0)
-
-    def on_step_end(self, trainer: train.Trainer, loss: float) -> None:
-        """Compare with guessing."""
-        if loss > self.limit:
-            raise NumericalError(
-                f"LanguageModel: the loss of {loss:.4g} nats per token at step {trainer.optimizer.steps - 1} is more "
-                f"than {_EXPLODED:g} times that of guessing: lower the learning rate or clip the gradients "
-                "(clip_norm=1)"
-            )
 
 
 class LanguageModel(SupervisedEstimator):
@@ -151,7 +135,7 @@ class LanguageModel(SupervisedEstimator):
     def tokens(self, text: Texts) -> list[str]:
         """The tokens of a text, or of the texts of a list with '<eos>' after each. DataError if there is none."""
         single = isinstance(text, str)
-        cut = str.split if self.level == "space" else Tokenizer(self.level)
+        cut = cutter(self.level)
         found: list[str] = []
         for i, part in enumerate([text] if single else text):
             if not isinstance(part, str):
@@ -170,8 +154,7 @@ class LanguageModel(SupervisedEstimator):
                 lines.append([])
             else:
                 lines[-1].append(token)
-        join = " ".join if self.level == "space" else Tokenizer(self.level).join
-        return "\n".join(map(join, lines))
+        return "\n".join(map(joiner(self.level), lines))
 
     def _ids(self, text: Texts, least: int = 2) -> Array:
         return self._encoded(self.tokens(text), least)
@@ -235,7 +218,7 @@ class LanguageModel(SupervisedEstimator):
             kept = len(ids) - max(2, int(len(ids) * self.validation_fraction))
             ids, held = ids[:kept], ids[kept:]
         task = self._task()
-        callbacks: list[train.Callback] = [task, _Explosion(len(self.vocabulary_))]
+        callbacks: list[train.Callback] = [task, Explosion("LanguageModel", len(self.vocabulary_))]
         if self.early_stopping:
             if held is None:
                 raise ArgumentError("LanguageModel: early_stopping needs validation data (validation_fraction > 0)")
@@ -265,9 +248,10 @@ class LanguageModel(SupervisedEstimator):
             self._build(tokens, vocabulary, self._seed())
         loader = self._loader(self._encoded(tokens))
         if not hasattr(self, "trainer_"):
-            task = self._task()
-            self.trainer_ = train.Trainer(self.model_, self._make_optimizer(), task, progress="off",
-                                          callbacks=[task, _Explosion(len(self.vocabulary_))])  # fmt: skip
+            task, limit = self._task(), Explosion("LanguageModel", len(self.vocabulary_))
+            self.trainer_ = train.Trainer(
+                self.model_, self._make_optimizer(), task, callbacks=[task, limit], progress="off"
+            )
         trainer = self.trainer_
         trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, train.EarlyStopping)]
         trainer.samples, trainer.schedule, trainer.optimizer.lr_factor = 0, None, 1.0

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from deepcore import optim, train
-from deepcore.data import ArrayDataset, DataLoader, SequenceDataset, Subset, train_val_split
+from deepcore.data import ArrayDataset, DataLoader, PairDataset, SequenceDataset, Subset, train_val_split
 from deepcore.data.dataset import Dataset
 from deepcore.device import resolve_device
 from deepcore.errors import ArgumentError
@@ -111,9 +111,10 @@ class SupervisedEstimator(Estimator):
 
     def _train_on(
         self, dataset: Dataset, labels_for_split: Array | None, seed: int, *, validation: Dataset | None = None,
-        transform: Any = None, checkpoint: str | os.PathLike[str] | None = None, resume: bool = False,
+        transform: Any = None, task: Task | None = None, callbacks: Sequence[train.Callback] = (),
+        checkpoint: str | os.PathLike[str] | None = None, resume: bool = False,
     ) -> None:  # fmt: skip
-        """Train the net on a data set; sequences meet others of similar length in a batch."""
+        """Train the net on a data set; sequences meet others of similar length in a batch. task: None: `_task()`."""
         held = validation
         if held is None and self.validation_fraction > 0 and len(dataset) >= 10:
             stratify = labels_for_split
@@ -123,7 +124,7 @@ class SupervisedEstimator(Estimator):
         checks: DataLoader | None = None
         if held is not None:
             checks = DataLoader(held, max(int(self.batch_size), 256), prefetch=0, bucket_by=_lengths(held))
-        callbacks: list[train.Callback] = []
+        callbacks = list(callbacks)
         if self.early_stopping:
             if checks is None:
                 raise ArgumentError(
@@ -131,7 +132,7 @@ class SupervisedEstimator(Estimator):
                 )
             callbacks.append(train.EarlyStopping(self._monitor(), patience=self.patience))
         self.trainer_ = train.Trainer(
-            self.model_, self._make_optimizer(), self._task(),
+            self.model_, self._make_optimizer(), self._task() if task is None else task,
             schedule=make_schedule(self.schedule, len(loader) * int(self.epochs)), callbacks=callbacks, ema=self.ema,
             progress="auto" if self.verbose else "off",
         )  # fmt: skip
@@ -189,7 +190,7 @@ def _lengths(data: Dataset) -> Array | None:
     if isinstance(data, Subset):
         whole = _lengths(data.dataset)
         return None if whole is None else whole[data.indices]
-    return data.lengths if isinstance(data, SequenceDataset) else None
+    return data.lengths if isinstance(data, (SequenceDataset, PairDataset)) else None
 
 
 def softmax_rows(logits: Array) -> Array:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from deepcore.autograd import no_grad
-from deepcore.data import SequenceDataset, Vocabulary
+from deepcore.data import SequenceDataset, Tokenizer, Vocabulary
 from deepcore.data.loader import Place
 from deepcore.errors import ArgumentError, DtypeError
 from deepcore.estimators.supervised import SupervisedEstimator
@@ -19,6 +19,7 @@ from deepcore.tensor import as_tensor
 Array = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]
 
+LEVELS = ("char", "word", "space")  # how a text is cut into tokens; "space": at white space
 SPECIALS = ("<pad>", "<unk>")
 PADDING, UNKNOWN = 0, 1
 _BATCH = 128  # sequences of a batch in inference
@@ -48,8 +49,20 @@ class WordDropout:
         return (ids, *batch[1:])
 
 
+def cutter(level: str) -> Callable[[str], list[str]]:
+    """What cuts a text into tokens at one of `LEVELS`."""
+    return str.split if level == "space" else Tokenizer(level)
+
+
+def joiner(level: str) -> Callable[[Iterable[str]], str]:
+    """What makes a text of tokens of one of `LEVELS`."""
+    return " ".join if level == "space" else Tokenizer(level).join
+
+
 class TextEstimator(SupervisedEstimator):
     """Subclasses provide the parameters named here and read sequences of tokens."""
+
+    _rates: tuple[str, ...] = ("dropout", "embedding_dropout", "word_dropout")
 
     embedding: int
     embedding_dropout: float
@@ -73,7 +86,7 @@ class TextEstimator(SupervisedEstimator):
             value = getattr(self, name)
             if not isinstance(value, (int, np.integer)) or value < 1:
                 raise ArgumentError(f"{owner}: expected {name} >= 1, got {value!r}")
-        for name in ("dropout", "embedding_dropout", "word_dropout"):
+        for name in self._rates:
             if not 0 <= getattr(self, name) < 1:
                 raise ArgumentError(f"{owner}: expected {name} in [0, 1), got {getattr(self, name)!r}")
 

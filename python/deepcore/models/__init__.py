@@ -1,7 +1,9 @@
 """Networks as modules."""
 
 from deepcore.models.adaptive import AdaptiveSoftmax
+from deepcore.models.attention import Attention
 from deepcore.models.autoencoder import AutoencoderNet, conv_autoencoder, dense_autoencoder
+from deepcore.models.beam import Hypothesis, beam_search
 from deepcore.models.cnn import PRESETS, cnn, lenet5, resnet, vgg_small
 from deepcore.models.dbm import DeepBoltzmann
 from deepcore.models.dbn import DeepBeliefNet
@@ -9,10 +11,11 @@ from deepcore.models.faceswap import FaceNet, UnrolledFaces
 from deepcore.models.forecast import ForecastNet, naive_forecast
 from deepcore.models.language import LanguageNet
 from deepcore.models.mlp import mlp
+from deepcore.models.seq2seq import Seq2SeqNet
 from deepcore.models.text import DocumentNet, TaggerNet
 
 __all__ = [
-    "PRESETS", "AdaptiveSoftmax", "AutoencoderNet", "DeepBeliefNet", "DeepBoltzmann", "DocumentNet", "FaceNet",
-    "ForecastNet", "LanguageNet", "TaggerNet", "UnrolledFaces", "cnn", "conv_autoencoder", "dense_autoencoder",
-    "lenet5", "mlp", "naive_forecast", "resnet", "vgg_small",
+    "PRESETS", "AdaptiveSoftmax", "Attention", "AutoencoderNet", "DeepBeliefNet", "DeepBoltzmann", "DocumentNet",
+    "FaceNet", "ForecastNet", "Hypothesis", "LanguageNet", "Seq2SeqNet", "TaggerNet", "UnrolledFaces", "beam_search",
+    "cnn", "conv_autoencoder", "dense_autoencoder", "lenet5", "mlp", "naive_forecast", "resnet", "vgg_small",
 ]  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from deepcore import ops, random
 from deepcore.autograd import is_recording
@@ -33,6 +34,11 @@ class RecurrentState(NamedTuple):
     def detach(self) -> RecurrentState:
         """The same values outside the tape: where truncated back propagation through time is cut."""
         return RecurrentState(self.h.detach(), None if self.c is None else self.c.detach())
+
+    def select(self, index: npt.NDArray[np.int64]) -> RecurrentState:
+        """The states of the sequences `index` (rows,) of the batch; one may come twice or not at all."""
+        at = tensor(np.asarray(index, np.int64)).to(self.h.device)
+        return RecurrentState(ops.take(self.h, at, 1), None if self.c is None else ops.take(self.c, at, 1))
 
 
 class Recurrent(Module):

@@ -17,11 +17,13 @@ from deepcore.viz.forecast import forecast_band, horizon_errors
 from deepcore.viz.images import feature_maps, filters, heatmaps, image_grid
 from deepcore.viz.recurrent import gate_histograms, memory, memory_lengths, saturation
 from deepcore.viz.report import Report
+from deepcore.viz.seq2seq import attention_maps, matches_by_length
 from deepcore.viz.style import save_figure
 
 __all__ = [
     "Report",
     "activity_map",
+    "attention_maps",
     "code_map",
     "confusion",
     "daydreams",
@@ -38,6 +40,7 @@ __all__ = [
     "horizon_errors",
     "image_grid",
     "learning_curves",
+    "matches_by_length",
     "memory",
     "memory_lengths",
     "parameter_histograms",
