@@ -1,4 +1,4 @@
-"""Draw the pictures of docs/recurrent/layers.md and seq2seq.md: python docs/recurrent_pictures.py [FOLDER]."""
+"""Draw pictures of the pages in docs/recurrent: python docs/recurrent_pictures.py [FOLDER]."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from deepcore import Seq2Seq, data, explain, nn, ops, tensor, viz
+from deepcore import Seq2Seq, VideoClassifier, data, explain, nn, ops, tensor, viz
 
 LENGTH = 100
+AHEAD = 3
 
 
 def norms(layer: nn.Recurrent) -> Any:
@@ -52,10 +53,8 @@ def lengths(folder: Path) -> None:
     viz.save_figure(viz.matches_by_length([len(s) for s in strings], right), folder / "seq2seq-lengths.png")
 
 
-def main(folder: Path) -> None:
-    """Write the files; a minute or two."""
-    dates(folder)
-    lengths(folder)
+def gradients(folder: Path) -> None:
+    """How gradients of untrained layers shrink over time."""
     layers = {
         "tanh": nn.SimpleRNN(2, 64, recurrent_init="lecun_normal", seed=0),
         "ReLU, identity": nn.SimpleRNN(2, 64, activation="relu", identity=True, seed=0),
@@ -65,6 +64,54 @@ def main(folder: Path) -> None:
     }
     figure = viz.gradient_flow({name: norms(layer) for name, layer in layers.items()})
     viz.save_figure(figure, folder / "recurrent-gradients.png")
+
+
+def videos(folder: Path) -> None:
+    """Digits that turn at the borders: what is said some frames ahead, and where a net looks for the digit itself."""
+    names = np.array(data.DIRECTIONS)
+    films, test = (data.moving_digits(n, 12, 20, seed, speed=1) for n, seed in ((3000, 0), (400, 1)))
+    options: dict[str, Any] = {"epochs": 12, "learning_rate": 5e-3, "random_state": 0}
+    accuracy = {}
+    for label, more in (
+        ("now", {}), ("now, read in both directions", {"bidirectional": True}),
+        (f"{AHEAD} frames ahead", {"anticipate": AHEAD}),
+    ):  # fmt: skip
+        model = VideoClassifier("frame", **options, **more).fit(films.frames, names[films.directions])
+        k = model.anticipate
+        right = model.predict(test.frames)[:, : 12 - k] == names[test.directions[:, k:]]
+        accuracy[label] = right.mean(0)
+    viz.save_figure(viz.accuracy_over_time(accuracy), folder / "video-time.png")
+
+    said = model.predict(test.frames)
+    turns = [i for i in range(400) if len(set(test.directions[i, 4:].tolist())) >= 3][:3]
+    captions = [
+        list(zip(said[i].tolist(), [*names[test.directions[i, AHEAD:]].tolist(), *[""] * AHEAD])) for i in turns
+    ]
+    titles = [f"digit {d}: its direction {AHEAD} frames later" for d in test.digits[turns]]
+    viz.save_figure(viz.film_strips(test.frames[turns], titles, captions), folder / "video-ahead.png")
+
+    # The digit itself is seen only while it is not covered.
+    rng = np.random.default_rng(0)
+    shown = [films.frames.copy(), test.frames.copy()]
+    for frames in shown:
+        first = rng.integers(0, 10, len(frames))
+        noise = rng.integers(0, 256, frames.shape).astype(np.uint8)
+        hidden = (np.arange(12) < first[:, None]) | (np.arange(12) >= first[:, None] + 3)
+        frames[hidden] = noise[hidden]
+    reader = VideoClassifier("attention", **options).fit(shown[0], films.digits)
+    weights = reader.attention(shown[1][:3])
+    found, p = reader.predict(shown[1][:3]), reader.predict_proba(shown[1][:3])
+    titles = [f"said: {d} ({100 * row.max():.0f} %), shown: {t}" for d, row, t in zip(found, p, test.digits)]
+    viz.save_figure(viz.film_strips(shown[1][:3], titles, weights=weights), folder / "video-attention.png")
+    print(f"attention: accuracy {reader.score(shown[1], test.digits):.3f}")
+
+
+def main(folder: Path) -> None:
+    """Write the files; two or three minutes."""
+    dates(folder)
+    lengths(folder)
+    gradients(folder)
+    videos(folder)
 
 
 if __name__ == "__main__":

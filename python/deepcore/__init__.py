@@ -38,6 +38,7 @@ _LAZY_NAMES = {
     "Seq2Seq": "estimators",
     "SequenceTagger": "estimators",
     "Trainer": "train",
+    "VideoClassifier": "estimators",
 }
 
 

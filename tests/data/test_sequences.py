@@ -123,6 +123,38 @@ def test_moving_digits_move_as_labelled(bounce: bool, size: int, scale: int) -> 
     assert turned.any() == bounce
 
 
+def test_moving_digits_of_given_pictures() -> None:
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(1, 256, (5, 6, 6, 1)).astype(np.uint8)
+    film = moving_digits(40, 10, 15, 3, pictures=(pictures, np.arange(5) * 11))
+    assert set(film.digits.tolist()) == {0, 11, 22, 33, 44}
+    for frames, digit in zip(film.frames, film.digits):
+        for frame in frames:
+            rows, columns = np.flatnonzero(frame.any(1)), np.flatnonzero(frame.any(0))
+            seen = frame[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            np.testing.assert_array_equal(seen, pictures[digit // 11, :, :, 0])
+    doubled = moving_digits(40, 10, 30, 3, scale=2, pictures=(pictures, np.arange(5)))
+    assert doubled.frames.shape == (40, 10, 30, 30) and (doubled.frames[0, 0] > 0).sum() == 144
+
+
+def test_place_and_step_say_where_a_digit_goes() -> None:
+    pictures, room = np.full((1, 5, 5), 255, np.uint8), 8
+    film = moving_digits(100, 12, 5 + room, 4, speed=3, pictures=(pictures, np.array([7])))
+    rows, columns = film.frames.any(3).argmax(2), film.frames.any(2).argmax(2)
+    places = np.stack([rows, columns], -1)  # (n, frames, 2)
+    turned = 0
+    for place, directions in zip(places, film.directions):
+        step = place[1] - place[0]
+        for t in range(1, 12):
+            if t > 1:
+                out = (place[t - 1] + step < 0) | (place[t - 1] + step > room)
+                turned += int(out.any())
+                step = np.where(out, -step, step)
+            np.testing.assert_array_equal(place[t], place[t - 1] + step)
+            assert STEPS[DIRECTIONS[directions[t]]] == tuple(np.sign(step).tolist())
+    assert turned > 100
+
+
 def test_moving_digits_show_their_part_only() -> None:
     x_train, y_train, x_test, y_test = load_digits()
     bright = {"train": (x_train.astype(int) * 255 // 16, y_train), "test": (x_test.astype(int) * 255 // 16, y_test)}
@@ -249,6 +281,13 @@ def test_functions_of_the_seed_and_of_nothing_else(make: Callable[[int, int], An
         ),
         (lambda: moving_digits(3, 10, 25, bounce=False), "expected size >= 26"),
         (lambda: moving_digits(3, part="validation"), "expected part in"),
+        (
+            lambda: moving_digits(3, part="test", pictures=(np.ones((2, 5, 5), np.uint8), np.arange(2))),
+            "no part beside pictures",
+        ),
+        (lambda: moving_digits(3, pictures=(np.ones((2, 5, 4), np.uint8), np.arange(2))), "expected pictures uint8"),
+        (lambda: moving_digits(3, pictures=(np.ones((2, 5, 5)), np.arange(2))), "got float64"),
+        (lambda: moving_digits(3, pictures=(np.ones((2, 5, 5), np.uint8), np.arange(3))), "expected 2 whole numbers"),
         (lambda: digit_scenes(3, size=26), "expected size >= 27"),
         (lambda: digit_scenes(3, part="all"), "got 'all'"),
     ],

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import deepcore
-from deepcore.cli import data, evaluate, faceswap, forecast, info, predict, quickstart, seq2seq, tagger, train
+from deepcore.cli import data, evaluate, faceswap, forecast, info, predict, quickstart, seq2seq, tagger, train, video
 from deepcore.errors import Error
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -75,6 +75,10 @@ def build_parser() -> argparse.ArgumentParser:
     forecast.add_arguments(
         add("forecast", "Continue time series: train on a CSV file, predict.",
             "deepcore forecast train load.csv --time date --output load.safetensors")
+    )  # fmt: skip
+    video.add_arguments(
+        add("video", "Classify videos, or each of their frames: train, predict.",
+            "deepcore video train clips/ --size 64 --stride 2 --output video.safetensors")
     )  # fmt: skip
     bench = add("bench", "Measure the kernels on this machine against numpy.", "deepcore bench gemm conv --json")
     bench.add_argument("arguments", nargs=argparse.REMAINDER, help="families and options; see deepcore bench --list")

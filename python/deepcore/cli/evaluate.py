@@ -32,6 +32,8 @@ def load_model(path: str) -> Any:
     if meta.get("kind") != "deepcore estimator" or name not in estimators.__all__:
         raise CheckpointError(f"{path}: expected a saved estimator, got {meta.get('kind')!r}")
     estimator = getattr(estimators, str(name)).load(path)
+    if isinstance(estimator, estimators.VideoClassifier):
+        raise CheckpointError(f"{path}: a classifier of clips goes with deepcore video predict")
     classifies = hasattr(estimator, "predict_proba") and hasattr(estimator, "classes_")
     if not classifies and not hasattr(estimator, "generate"):
         raise CheckpointError(f"{path}: expected a classifier or a language model, got {name}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepcore.data.augment import Augment
 from deepcore.data.cartoons import cartoon_faces
+from deepcore.data.clips import read_clip, video_folder
 from deepcore.data.corrupt import Corruption
 from deepcore.data.csv import Table, read_csv, read_texts
 from deepcore.data.dataset import (
@@ -90,6 +91,7 @@ __all__ = [
     "load_mnist",
     "moving_digits",
     "pad_sequences",
+    "read_clip",
     "read_csv",
     "read_idx",
     "read_image",
@@ -98,6 +100,7 @@ __all__ = [
     "regularise",
     "temporal_order",
     "train_val_split",
+    "video_folder",
     "windows",
     "write_idx",
     "write_image",

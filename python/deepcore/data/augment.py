@@ -17,6 +17,8 @@ from deepcore.tensor import as_tensor
 class Augment:
     """Random changes of the images of a batch (images, labels, ...), as `transform` of a `DataLoader`.
 
+    Images are (b, h, w, c), or clips of them (b, t, h, w, c), of which all frames are changed alike.
+
     Args:
         shift: pixels up, down, left and right. flip: probability of a mirror image. rotate: degrees.
         scale, shear: largest relative change of size, and shear. cut: side of an erased square.
@@ -37,9 +39,17 @@ class Augment:
         self.mixup, self.classes, self.mean, self.std, self.seed = mixup, classes, mean, std, seed
 
     def __call__(self, batch: Batch, place: Place) -> Batch:
-        """The changed batch; images become float32."""
+        """The changed batch; images become float32. ArgumentError for clips with mixup."""
+        shape, ids = batch[0].shape, np.asarray(place.indices, np.int64)
+        if len(shape) == 5:
+            if self.mixup:
+                raise ArgumentError("Augment: expected mixup=0 for clips")
+            (frames,) = self(
+                (batch[0].reshape(-1, *shape[2:]),), Place(place.epoch, place.batch, ids.repeat(shape[1]))
+            )  # fmt: skip
+            return (frames.reshape(shape), *batch[1:])
         images = ops.augment(
-            as_tensor(batch[0]), key=(self.seed, place.epoch, 0), ids=as_tensor(np.asarray(place.indices, np.int64)),
+            as_tensor(batch[0]), key=(self.seed, place.epoch, 0), ids=as_tensor(ids),
             shift=self.shift, flip=self.flip, rotate=float(np.deg2rad(self.rotate)), scale=self.scale, shear=self.shear,
             cut=self.cut, mean=self.mean, std=self.std,
         )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,21 +57,7 @@ class ImageFolder:
             raise ArgumentError(f"ImageFolder: expected fit 'crop' or 'stretch', got {fit!r}")
         self.fit = fit
         self.max_pixels = max_pixels
-        self.ignored = 0
-        self.paths: list[Path] = []
-        labels: list[int] = []
-        self.classes = sorted(p.name for p in self.root.iterdir() if p.is_dir() and not p.name.startswith("."))
-        if not self.classes:
-            raise DataError(f"ImageFolder: expected one folder per class, got none in {self.root}")
-        for label, name in enumerate(self.classes):
-            found = self._pictures(self.root / name)
-            if not found:
-                raise DataError(
-                    f"ImageFolder: expected pictures ({', '.join(SUFFIXES)}) in {self.root / name}, got none"
-                )
-            self.paths += found
-            labels += [label] * len(found)
-        self.labels = np.array(labels, dtype=np.int64)
+        self.paths, self.labels, self.classes, self.ignored = class_files("ImageFolder", root, "pictures", SUFFIXES)
 
     def __len__(self) -> int:
         """Number of pictures."""
@@ -89,18 +75,40 @@ class ImageFolder:
         x, y = self[np.arange(len(self), dtype=np.int64)]
         return x, y
 
-    def _pictures(self, folder: Path) -> list[Path]:
-        found = []
-        for parent, folders, names in os.walk(folder):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for name in sorted(names):
-                if name.startswith("."):
-                    continue
-                if name.lower().endswith(SUFFIXES):
-                    found.append(Path(parent, name))
-                else:
-                    self.ignored += 1
-        return found
+
+class ClassFiles(NamedTuple):
+    """Files by class: paths, positions of their classes (n,), names of the classes, and how many files were left."""
+
+    paths: list[Path]
+    labels: Indices
+    classes: list[str]
+    ignored: int
+
+
+def class_files(owner: str, root: str | os.PathLike[str], what: str, suffixes: tuple[str, ...]) -> ClassFiles:
+    """The files of root/CLASS/** with one of the suffixes, sorted; hidden files and folders are left out.
+
+    DataError when there is no class or a class without such files; `what` names them in messages.
+    """
+    root = Path(root)
+    classes = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if not classes:
+        raise DataError(f"{owner}: expected one folder per class, got none in {root}")
+    paths: list[Path] = []
+    labels: list[int] = []
+    ignored = 0
+    for label, name in enumerate(classes):
+        before = len(paths)
+        for parent, folders, names in os.walk(root / name):
+            folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
+            visible = [file for file in sorted(names) if not file.startswith(".")]
+            fitting = [file for file in visible if file.lower().endswith(suffixes)]
+            paths += [Path(parent, file) for file in fitting]
+            ignored += len(visible) - len(fitting)
+        if len(paths) == before:
+            raise DataError(f"{owner}: expected {what} ({', '.join(suffixes)}) in {root / name}, got none")
+        labels += [label] * (len(paths) - before)
+    return ClassFiles(paths, np.array(labels, dtype=np.int64), classes, ignored)
 
 
 def read_image(
@@ -182,10 +190,25 @@ def _decode(image: Image.Image, size: tuple[int, int] | None, grey: bool, fit: s
         picture = Image.alpha_composite(white, picture.convert("RGBA"))
     picture = picture.convert(mode)
     if size is not None:
-        box = _middle(picture.size, size) if fit == "crop" else None
-        picture = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR, box=box)
+        picture = _resized(picture, size, fit)
     pixels = np.array(picture, dtype=np.uint8)
     return pixels.reshape(*pixels.shape[:2], 1 if grey else 3)
+
+
+def resize_pixels(
+    pixels: Pixels, size: int | tuple[int, int], fit: Literal["crop", "stretch"] = "crop"
+) -> Pixels:  # fmt: skip
+    """uint8 (h, w, c), c = 1 or 3, brought to a size as `read_image` does."""
+    found = _pillow().fromarray(np.ascontiguousarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels))
+    resized = np.array(_resized(found, _checked_size("resize_pixels", size), fit), dtype=np.uint8)
+    return resized.reshape(*resized.shape[:2], pixels.shape[2])
+
+
+def _resized(picture: Image.Image, size: tuple[int, int], fit: str) -> Image.Image:
+    from PIL import Image
+
+    box = _middle(picture.size, size) if fit == "crop" else None
+    return picture.resize((size[1], size[0]), Image.Resampling.BILINEAR, box=box)
 
 
 def _middle(width_height: tuple[int, int], size: tuple[int, int]) -> tuple[float, float, float, float]:
@@ -204,4 +227,7 @@ def _checked_size(name: str, size: int | tuple[int, int]) -> tuple[int, int]:
     return h, w
 
 
-__all__ = ["MAX_PIXELS", "SUFFIXES", "ImageFolder", "encode_png", "read_image", "write_image"]
+__all__ = [
+    "MAX_PIXELS", "SUFFIXES", "ClassFiles", "ImageFolder", "class_files", "encode_png", "read_image", "resize_pixels",
+    "write_image",
+]  # fmt: skip

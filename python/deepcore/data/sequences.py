@@ -144,12 +144,13 @@ def dates(n: int, seed: int = 0) -> tuple[list[str], list[str]]:
 
 def moving_digits(
     n: int, frames: int = 12, size: int = 24, seed: int = 0, *, part: str = "train", bounce: bool = True,
-    speed: int = 2, scale: int = 1,
+    speed: int = 2, scale: int = 1, pictures: tuple[NDArray[Any], NDArray[Any]] | None = None,
 ) -> MovingDigits:  # fmt: skip
-    """Packaged digits that move over a dark square in one of eight directions.
+    """Digits that move over a dark square in one of eight directions.
 
     The direction of a frame, an index of `DIRECTIONS`, is that of the step from the frame before to it; the first frame
-    has the direction of the second. Each digit keeps its pace.
+    has the direction of the second. Each digit keeps its pace, and turns round along an axis where its next step would
+    leave the square: where it is and how it moves say in which direction it goes some frames later.
 
     Args:
         n: number of films.
@@ -160,22 +161,25 @@ def moving_digits(
         bounce: turn round at the borders; otherwise a film begins where its digit never reaches them.
         speed: highest number of pixels from frame to frame, along each axis that changes.
         scale: how often a pixel of a digit is repeated along each axis.
+        pictures: (images (m, side, side) uint8, labels (m,)) to draw from, such as those of `load_mnist`, in place of
+            the packaged digits, whose parts `part` names.
 
     Raises:
-        ArgumentError: a number is out of range, or the square is too small for the movement.
+        ArgumentError: a number is out of range, the square is too small for the movement, `part` is given beside
+            pictures, or these are not square or not uint8, none, or have not a label each.
     """
     name = "moving_digits"
     _check(name, n=(n, 1), frames=(frames, 1), speed=(speed, 1), scale=(scale, 1))
-    side = _PIXELS * scale
+    shown, labels = _source(name, part, scale) if pictures is None else _given(name, part, scale, pictures)
+    side = shown.shape[1]
     needed = side + (max(2 * speed - 1, 1) if bounce else speed * (frames - 1))
     if size < needed:
         raise ArgumentError(
             f"{name}: expected size >= {needed} for speed {speed}, scale {scale}, {frames} frames and "
             f"bounce={bounce}, got {size}"
         )
-    pictures, labels = _source(name, part, scale)
     u, room = _uniform((n, 5), seed, _STREAM), size - side
-    which = _below(u[:, 0], len(pictures))
+    which = _below(u[:, 0], len(shown))
     step = _STEPS[_below(u[:, 1], len(_STEPS))] * (1 + _below(u[:, 2], speed))[:, None]
     path = np.zeros_like(step) if bounce else step * (frames - 1)
     at = np.maximum(-path, 0) + _below(u[:, 3:], room + 1 - np.abs(path))
@@ -186,7 +190,7 @@ def moving_digits(
             step = np.where((at + step < 0) | (at + step > room), -step, step)
             at = at + step
         directions[:, t] = _DIRECTION_OF[np.sign(step[:, 0]) + 1, np.sign(step[:, 1]) + 1]
-        out[rows, t, at[:, 0, None, None] + ink[:, None], at[:, 1, None, None] + ink] = pictures[which]
+        out[rows, t, at[:, 0, None, None] + ink[:, None], at[:, 1, None, None] + ink] = shown[which]
     if frames > 1:
         directions[:, 0] = directions[:, 1]
     return MovingDigits(out, directions, labels[which])
@@ -248,6 +252,19 @@ def _source(name: str, part: str, scale: int) -> tuple[Pixels, Ints]:
     x, y = (x_train, y_train) if part == "train" else (x_test, y_test)
     bright = (x.astype(np.uint16) * 255 // 16).astype(np.uint8)
     return bright.repeat(scale, axis=1).repeat(scale, axis=2), y.astype(np.int64)
+
+
+def _given(name: str, part: str, scale: int, pictures: tuple[NDArray[Any], NDArray[Any]]) -> tuple[Pixels, Ints]:
+    """Pictures of the caller, enlarged, and their labels."""
+    if part != "train":
+        raise ArgumentError(f"{name}: expected no part beside pictures, got {part!r}")
+    x, y = np.asarray(pictures[0]), np.asarray(pictures[1])
+    x = x[..., 0] if x.ndim == 4 and x.shape[3] == 1 else x
+    if x.ndim != 3 or x.shape[1] != x.shape[2] or x.size == 0 or x.dtype != np.uint8:
+        raise ArgumentError(f"{name}: expected pictures uint8 (m, side, side), got {x.dtype} {x.shape}")
+    if y.shape != (len(x),) or y.dtype.kind not in "iu":
+        raise ArgumentError(f"{name}: expected {len(x)} whole numbers as labels, got {y.dtype} {y.shape}")
+    return x.repeat(scale, axis=1).repeat(scale, axis=2), y.astype(np.int64)
 
 
 def _uniform(shape: tuple[int, ...], seed: int, stream: int) -> NDArray[np.float64]:

@@ -56,7 +56,8 @@ def read_video(path: str | os.PathLike[str]) -> Iterator[Pixels]:
     with _opened(path) as container:
         stream = container.streams.video[0]
         if stream.width * stream.height > MAX_PIXELS:
-            raise DataError(f"read_video: expected at most {MAX_PIXELS} pixels, got {stream.width} x {stream.height}")
+            size = f"{stream.width} x {stream.height}"
+            raise DataError(f"read_video: expected at most {MAX_PIXELS} pixels, got {size} in {os.fspath(path)}")
         for frame in container.decode(stream):
             yield frame.to_ndarray(format="rgb24")
 

@@ -17,9 +17,10 @@ from deepcore.estimators.rbm import RBM
 from deepcore.estimators.rbm_classifier import RBMClassifier
 from deepcore.estimators.seq2seq import Seq2Seq
 from deepcore.estimators.tagger import SequenceTagger, TagScores
+from deepcore.estimators.video import VideoClassifier
 
 __all__ = [
     "DBM", "DBN", "RBM", "Autoencoder", "Candidate", "Converted", "DBNClassifier", "DBNRegressor", "DocumentClassifier",
     "FaceConverter", "FaceSwap", "Forecaster", "HammingIndex", "ImageClassifier", "LanguageModel", "MLPClassifier",
-    "MLPRegressor", "RBMClassifier", "Seq2Seq", "SequenceTagger", "TagScores",
+    "MLPRegressor", "RBMClassifier", "Seq2Seq", "SequenceTagger", "TagScores", "VideoClassifier",
 ]  # fmt: skip

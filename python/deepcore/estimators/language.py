@@ -16,7 +16,6 @@ from deepcore.data import StreamLoader, Vocabulary, batchify
 from deepcore.data.text import EOS, UNK
 from deepcore.device import resolve_device
 from deepcore.errors import ArgumentError, DataError, counted
-from deepcore.estimators.explosion import Explosion
 from deepcore.estimators.sampling import draw
 from deepcore.estimators.supervised import SupervisedEstimator, make_schedule
 from deepcore.estimators.text_base import LEVELS, cutter, joiner
@@ -131,6 +130,9 @@ class LanguageModel(SupervisedEstimator):
     def _task(self) -> train.NextToken:
         return train.NextToken()
 
+    def _explosion(self) -> train.ExplodingLoss:
+        return train.ExplodingLoss(len(self.vocabulary_), type(self).__name__, "token")
+
     # ---- text ----
     def tokens(self, text: Texts) -> list[str]:
         """The tokens of a text, or of the texts of a list with '<eos>' after each. DataError if there is none."""
@@ -218,7 +220,7 @@ class LanguageModel(SupervisedEstimator):
             kept = len(ids) - max(2, int(len(ids) * self.validation_fraction))
             ids, held = ids[:kept], ids[kept:]
         task = self._task()
-        callbacks: list[train.Callback] = [task, Explosion("LanguageModel", len(self.vocabulary_))]
+        callbacks: list[train.Callback] = [task, self._explosion()]
         if self.early_stopping:
             if held is None:
                 raise ArgumentError("LanguageModel: early_stopping needs validation data (validation_fraction > 0)")
@@ -248,10 +250,9 @@ class LanguageModel(SupervisedEstimator):
             self._build(tokens, vocabulary, self._seed())
         loader = self._loader(self._encoded(tokens))
         if not hasattr(self, "trainer_"):
-            task, limit = self._task(), Explosion("LanguageModel", len(self.vocabulary_))
-            self.trainer_ = train.Trainer(
-                self.model_, self._make_optimizer(), task, callbacks=[task, limit], progress="off"
-            )
+            task = self._task()
+            self.trainer_ = train.Trainer(self.model_, self._make_optimizer(), task, progress="off",
+                                          callbacks=[task, self._explosion()])  # fmt: skip
         trainer = self.trainer_
         trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, train.EarlyStopping)]
         trainer.samples, trainer.schedule, trainer.optimizer.lr_factor = 0, None, 1.0

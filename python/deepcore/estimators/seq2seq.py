@@ -18,7 +18,6 @@ from deepcore.data.text import BOS, EOS, PAD
 from deepcore.device import resolve_device
 from deepcore.errors import ArgumentError, counted
 from deepcore.estimators.base import check_lengths
-from deepcore.estimators.explosion import Explosion
 from deepcore.estimators.pairs import Candidate, Output, PairEstimator
 from deepcore.models import Seq2SeqNet
 from deepcore.models.attention import ATTENTIONS
@@ -205,7 +204,7 @@ class Seq2Seq(PairEstimator):
         )
         self._train_on(
             data, None, seed, validation=held, task=task,
-            callbacks=[task, Explosion("Seq2Seq", len(self.target_vocabulary_))], checkpoint=checkpoint, resume=resume,
+            callbacks=[task], checkpoint=checkpoint, resume=resume,
         )  # fmt: skip
         return self
 
@@ -231,13 +230,16 @@ class Seq2Seq(PairEstimator):
             self._build(seed)
         if not hasattr(self, "trainer_"):
             self.trainer_ = train.Trainer(self.model_, self._make_optimizer(), self._task(), progress="off",
-                                          callbacks=[Explosion("Seq2Seq", len(self.target_vocabulary_))])  # fmt: skip
+                                          callbacks=self._callbacks())  # fmt: skip
             self.history_ = self.trainer_.history
         trainer = self.trainer_
-        trainer.task, trainer.callbacks = self._task(), [c for c in trainer.callbacks if isinstance(c, Explosion)]
+        trainer.task, trainer.callbacks = self._task(), self._callbacks()
         trainer.schedule, trainer.optimizer.lr_factor = None, 1.0
         self._partial_on(data, seed)
         return self
+
+    def _callbacks(self) -> list[train.Callback]:
+        return [train.ExplodingLoss(len(self.target_vocabulary_), "Seq2Seq", "token")]
 
     def _check_vocabularies(self, source: Vocabulary, target: Vocabulary) -> None:
         missing = [s for s in (PAD, BOS, EOS) if s not in target.specials]

@@ -68,10 +68,15 @@ class SupervisedEstimator(Estimator):
     verbose: bool
     device: str
     _optimizers: Mapping[str, Any] = optim.OPTIMIZERS
+    _checked_together = 256  # samples of a batch in validation, unless batch_size is larger
 
     @abstractmethod
     def _task(self) -> Task:
         """What to train: loss and metrics."""
+
+    def _callbacks(self) -> list[train.Callback]:
+        """What watches the training, besides early stopping."""
+        return []
 
     def _check_parameters(self) -> None:
         owner = type(self).__name__
@@ -123,17 +128,19 @@ class SupervisedEstimator(Estimator):
                             prefetch=2 if transform is not None else 0, bucket_by=_lengths(dataset))  # fmt: skip
         checks: DataLoader | None = None
         if held is not None:
-            checks = DataLoader(held, max(int(self.batch_size), 256), prefetch=0, bucket_by=_lengths(held))
-        callbacks = list(callbacks)
+            checks = DataLoader(
+                held, max(int(self.batch_size), self._checked_together), prefetch=0, bucket_by=_lengths(held)
+            )
+        watching = [*self._callbacks(), *callbacks]
         if self.early_stopping:
             if checks is None:
                 raise ArgumentError(
                     f"{type(self).__name__}: early_stopping needs validation data (validation_fraction > 0)"
                 )
-            callbacks.append(train.EarlyStopping(self._monitor(), patience=self.patience))
+            watching.append(train.EarlyStopping(self._monitor(), patience=self.patience))
         self.trainer_ = train.Trainer(
             self.model_, self._make_optimizer(), self._task() if task is None else task,
-            schedule=make_schedule(self.schedule, len(loader) * int(self.epochs)), callbacks=callbacks, ema=self.ema,
+            schedule=make_schedule(self.schedule, len(loader) * int(self.epochs)), callbacks=watching, ema=self.ema,
             progress="auto" if self.verbose else "off",
         )  # fmt: skip
         self.history_ = self.trainer_.history
@@ -150,7 +157,8 @@ class SupervisedEstimator(Estimator):
     def _partial_on(self, dataset: Dataset, seed: int, *, transform: Any = None) -> None:
         """One epoch over a data set with the optimizer of earlier calls."""
         if not hasattr(self, "trainer_"):
-            self.trainer_ = train.Trainer(self.model_, self._make_optimizer(), self._task(), progress="off")
+            self.trainer_ = train.Trainer(self.model_, self._make_optimizer(), self._task(), progress="off",
+                                          callbacks=self._callbacks())  # fmt: skip
             self.history_ = self.trainer_.history
         loader = DataLoader(dataset, min(int(self.batch_size), len(dataset)), True,
                             seed + self.trainer_.optimizer.steps, prefetch=0, transform=transform,

@@ -13,9 +13,11 @@ from deepcore.models.language import LanguageNet
 from deepcore.models.mlp import mlp
 from deepcore.models.seq2seq import Seq2SeqNet
 from deepcore.models.text import DocumentNet, TaggerNet
+from deepcore.models.video import FrameEncoder, VideoNet, VideoState
 
 __all__ = [
-    "PRESETS", "AdaptiveSoftmax", "Attention", "AutoencoderNet", "DeepBeliefNet", "DeepBoltzmann", "DocumentNet",
-    "FaceNet", "ForecastNet", "Hypothesis", "LanguageNet", "Seq2SeqNet", "TaggerNet", "UnrolledFaces", "beam_search",
-    "cnn", "conv_autoencoder", "dense_autoencoder", "lenet5", "mlp", "naive_forecast", "resnet", "vgg_small",
+    "PRESETS", "AdaptiveSoftmax", "Attention", "AutoencoderNet", "DeepBeliefNet", "DeepBoltzmann",
+    "DocumentNet", "FaceNet", "ForecastNet", "FrameEncoder", "Hypothesis", "LanguageNet", "Seq2SeqNet",
+    "TaggerNet", "UnrolledFaces", "VideoNet", "VideoState", "beam_search", "cnn", "conv_autoencoder",
+    "dense_autoencoder", "lenet5", "mlp", "naive_forecast", "resnet", "vgg_small",
 ]  # fmt: skip

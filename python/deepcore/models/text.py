@@ -65,7 +65,9 @@ class StepAttention(nn.Module):
 
     def weights(self, y: Tensor, valid: Tensor) -> Tensor:
         """(t, n, 1), which sum to 1 over the valid steps of each sequence."""
-        return ops.softmax(ops.where(valid, self.score(self.hidden(y)), -1e30), 0)
+        # Not by calling the layer, which sums one column in another order where it has few rows.
+        scores = ops.linear(self.hidden(y), self.score.weight)
+        return ops.softmax(ops.where(valid, scores, -1e30), 0)
 
     def forward(self, y: Tensor, valid: Tensor) -> Tensor:
         """(t, n, w) -> (n, w); valid (t, n, 1)."""

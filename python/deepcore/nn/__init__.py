@@ -3,6 +3,7 @@
 from deepcore.nn import init
 from deepcore.nn.activation import Activation, Dropout, LeakyReLU, ReLU
 from deepcore.nn.conv import Conv2d, ConvTranspose2d
+from deepcore.nn.conv_lstm import CONV_CELLS, ConvGRU, ConvLSTM, ConvRecurrent
 from deepcore.nn.linear import Embedding, Flatten, Linear, Maxout, Reshape
 from deepcore.nn.module import Module, Parameter, Sequential
 from deepcore.nn.norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm
@@ -21,6 +22,7 @@ from deepcore.nn.rnn import GRU, LSTM, MGU, Recurrent, RecurrentState, SimpleRNN
 from deepcore.nn.rnn_penalty import vanishing_penalty
 
 __all__ = [
+    "CONV_CELLS",
     "GRU",
     "LSTM",
     "MGU",
@@ -30,6 +32,9 @@ __all__ = [
     "AvgPool2d",
     "BatchNorm",
     "Conv2d",
+    "ConvGRU",
+    "ConvLSTM",
+    "ConvRecurrent",
     "ConvTranspose2d",
     "Dropout",
     "Embedding",

@@ -119,7 +119,7 @@ def lengths_array(op: str, x: Tensor, lengths: Sequence[int] | Tensor | None) ->
     values = np.asarray(lengths)
     if values.dtype.kind not in "iu" and values.size:
         raise ArgumentError(f"{op}: expected whole numbers as lengths, got {values.dtype}")
-    if x.ndim != 3 or values.shape != (x.shape[1],):
+    if x.ndim < 3 or values.shape != (x.shape[1],):
         raise ShapeError(f"{op}: expected one length for each sequence of x {x.shape}, got {values.shape}")
     bad = np.flatnonzero((values < 0) | (values > x.shape[0]))
     if bad.size:

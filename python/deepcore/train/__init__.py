@@ -1,6 +1,6 @@
 """Training: the loop, tasks, callbacks, checkpoints."""
 
-from deepcore.train.callbacks import Callback, EarlyStopping
+from deepcore.train.callbacks import Callback, EarlyStopping, ExplodingLoss
 from deepcore.train.checkpoint import load_checkpoint, save_checkpoint
 from deepcore.train.contrastive import Contrastive
 from deepcore.train.faceswap import BalancedFaces, FaceAugment, FaceTask, PartDecoders, Preview, changed_faces
@@ -14,8 +14,8 @@ from deepcore.train.trainer import Trainer
 from deepcore.train.updown import UpDown
 
 __all__ = [
-    "BalancedFaces", "Callback", "Contrastive", "EarlyStopping", "FaceAugment", "FaceTask", "Forecasting",
-    "JointBoltzmann", "NextToken", "PartDecoders", "Preview", "Reconstruction", "SamplingDecay",
+    "BalancedFaces", "Callback", "Contrastive", "EarlyStopping", "ExplodingLoss", "FaceAugment", "FaceTask",
+    "Forecasting", "JointBoltzmann", "NextToken", "PartDecoders", "Preview", "Reconstruction", "SamplingDecay",
     "SequencePairs", "Supervised", "Trainer",
     "UpDown", "accuracy", "changed_faces", "cross_entropy", "load_checkpoint", "mean_squared_error", "pinball_loss",
     "save_checkpoint",

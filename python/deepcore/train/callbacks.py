@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from deepcore.errors import ArgumentError
+from deepcore.errors import ArgumentError, NumericalError
 
 if TYPE_CHECKING:
     from deepcore.train.trainer import Trainer
+
+
+_EXPLODED = 20.0  # a loss so many times that of guessing has exploded
 
 
 class Callback:
@@ -102,3 +106,24 @@ class EarlyStopping(Callback):
         """Continue from a checkpoint."""
         self.best, self.best_epoch, self.waited = state["best"], state["best_epoch"], state["waited"]
         self._weights = dict(arrays)
+
+
+class ExplodingLoss(Callback):
+    """Stops a training whose cross-entropy has grown out of all bounds, yet not to infinity: NumericalError.
+
+    Args:
+        classes: how many there are; log(classes) is the loss of guessing.
+        owner: whose training it is. per: what the loss is the mean over.
+    """
+
+    def __init__(self, classes: int, owner: str, per: str) -> None:
+        self.limit, self.owner, self.per = _EXPLODED * max(math.log(classes), 1.0), owner, per
+
+    def on_step_end(self, trainer: Trainer, loss: float) -> None:
+        """Compare with guessing."""
+        if loss > self.limit:
+            raise NumericalError(
+                f"{self.owner}: the loss of {loss:.4g} nats per {self.per} at step {trainer.optimizer.steps - 1} is "
+                f"more than {_EXPLODED:g} times that of guessing: lower the learning rate or clip the gradients "
+                "(clip_norm=1)"
+            )

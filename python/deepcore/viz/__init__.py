@@ -19,9 +19,11 @@ from deepcore.viz.recurrent import gate_histograms, memory, memory_lengths, satu
 from deepcore.viz.report import Report
 from deepcore.viz.seq2seq import attention_maps, matches_by_length
 from deepcore.viz.style import save_figure
+from deepcore.viz.video import accuracy_over_time, film_strips
 
 __all__ = [
     "Report",
+    "accuracy_over_time",
     "activity_map",
     "attention_maps",
     "code_map",
@@ -29,6 +31,7 @@ __all__ = [
     "daydreams",
     "dreams_of_labels",
     "feature_maps",
+    "film_strips",
     "filters",
     "forecast_band",
     "gate_histograms",

@@ -15,6 +15,8 @@ from deepcore.viz.report import Report
 if TYPE_CHECKING:
     from deepcore.estimators.cnn import ImageClassifier
 
+_HIDDEN = ("samples_per_second", "clipped")  # of the history
+
 
 def classifier_report(
     classifier: ImageClassifier, path: str | os.PathLike[str], x: Any, y: Any, *, title: str | None = None
@@ -24,8 +26,6 @@ def classifier_report(
     truth = np.searchsorted(classifier.classes_, np.asarray(y).reshape(-1))
     p = classifier.predict_proba(images)
     names = [str(c) for c in classifier.classes_]
-    model = classifier.model_
-    seconds = sum(r["seconds"] for r in classifier.history_)
     top = {"Test accuracy": f"{100 * metrics.accuracy(truth, p.argmax(1)):.2f} %"}
     if len(names) > 5:
         top["Top-3 accuracy"] = f"{100 * metrics.top_k_accuracy(truth, p, 3):.1f} %"
@@ -38,13 +38,10 @@ def classifier_report(
         {
             **top, "Log loss": float(metrics.log_loss(truth, p)),
             "Calibration error": f"{100 * metrics.expected_calibration_error(truth, p):.1f} %",
-            "Parameters": sum(q.size for q in model.parameters()), "Epochs": len(classifier.history_),
-            "Training time": f"{seconds:.1f} s", "Test images": len(images),
+            **training_facts(classifier), "Test images": len(images),
         }
     )  # fmt: skip
-    if classifier.history_:
-        hidden = ("samples_per_second", "clipped")
-        report.learning_curves([{k: v for k, v in r.items() if k not in hidden} for r in classifier.history_])
+    add_curves(report, classifier.history_)
     report.confusion(metrics.confusion_matrix(truth, p.argmax(1), len(names)), names)
     report.worst_mistakes(images, truth, p, names)
     _inside(report, classifier, images, truth, names)
@@ -73,6 +70,19 @@ def _inside(report: Report, classifier: ImageClassifier, images: Any, truth: Any
     report.heatmaps(pictures, covered, labels, "Occlusion",
                     f"Bright regions lower the probability of the predicted class when a {size} x {size} square covers "
                     "them.")  # fmt: skip
+
+
+def training_facts(estimator: Any) -> dict[str, str | int]:
+    """Parameters, epochs and training time of a fitted estimator, for the cards of its report."""
+    seconds = sum(r["seconds"] for r in estimator.history_)
+    return {"Parameters": sum(q.size for q in estimator.model_.parameters()), "Epochs": len(estimator.history_),
+            "Training time": f"{seconds:.1f} s"}  # fmt: skip
+
+
+def add_curves(report: Report, history: list[dict[str, Any]]) -> None:
+    """Learning curves, if there is a history."""
+    if history:
+        report.learning_curves([{k: v for k, v in r.items() if k not in _HIDDEN} for r in history])
 
 
 def class_scores(truth: Any, guess: Any, names: list[str]) -> list[list[Any]]:

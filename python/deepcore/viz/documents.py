@@ -11,7 +11,7 @@ import numpy as np
 import deepcore
 from deepcore import metrics
 from deepcore.viz.classes import worst_indices
-from deepcore.viz.classifier import class_scores
+from deepcore.viz.classifier import add_curves, class_scores, training_facts
 from deepcore.viz.report import Report
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ _SHOWN = 6  # documents of a kind with coloured words
 _MISTAKES = 15
 _SENTENCES = 12
 _TAGS = 30  # in the confusion matrix
-_HIDDEN = ("samples_per_second", "clipped")
 
 
 def document_report(
@@ -48,10 +47,10 @@ def document_report(
             "Log loss": float(metrics.log_loss(truth, p)),
             "Calibration error": f"{100 * metrics.expected_calibration_error(truth, p):.1f} %",
             "Vocabulary": len(classifier.vocabulary_), "Unknown words": f"{100 * unknown / max(total, 1):.1f} %",
-            **_facts(classifier), "Test documents": len(documents),
+            **training_facts(classifier), "Test documents": len(documents),
         }
     )  # fmt: skip
-    _curves(report, classifier.history_)
+    add_curves(report, classifier.history_)
     report.confusion(metrics.confusion_matrix(truth, said, len(names)), names)
     report.table(
         "Scores by class", class_scores(truth, said, names), ("class", "precision", "recall", "F1", "documents")
@@ -85,10 +84,10 @@ def tagger_report(
         {
             "Accuracy": f"{100 * scores.accuracy:.2f} %", "Known words": f"{100 * scores.known:.2f} %",
             "Unknown words": f"{100 * scores.unknown:.2f} %" if scores.unknown_tokens else "none",
-            "Vocabulary": len(tagger.vocabulary_), **_facts(tagger), "Test tokens": scores.tokens,
+            "Vocabulary": len(tagger.vocabulary_), **training_facts(tagger), "Test tokens": scores.tokens,
         }
     )  # fmt: skip
-    _curves(report, tagger.history_)
+    add_curves(report, tagger.history_)
     pairs = Counter((str(a), str(b)) for t, s in zip(truth, said) for a, b in zip(t, s))
     frequent = Counter(a for (a, _), n in pairs.items() for _ in range(n)).most_common()
     names = [a for a, _ in frequent[:_TAGS]]
@@ -117,17 +116,6 @@ def tagger_report(
         rows.append((f"{missed} of {len(words)} tags wrong", words))
     report.words("Sentences with most mistakes", rows, "Word/predicted tag; orange where the true tag is another.")
     report.save(path)
-
-
-def _facts(estimator: DocumentClassifier | SequenceTagger) -> dict[str, str | int]:
-    seconds = sum(r["seconds"] for r in estimator.history_)
-    return {"Parameters": sum(q.size for q in estimator.model_.parameters()), "Epochs": len(estimator.history_),
-            "Training time": f"{seconds:.1f} s"}  # fmt: skip
-
-
-def _curves(report: Report, history: list[dict[str, Any]]) -> None:
-    if history:
-        report.learning_curves([{k: v for k, v in r.items() if k not in _HIDDEN} for r in history])
 
 
 def _coloured(
