@@ -1,6 +1,6 @@
-"""Peak memory of training LeNet above what importing the library takes, in a fresh process per library.
+"""Peak memory of training nets above what importing the library takes, in a fresh process per net and library.
 
-python -m deepcore.bench.memory LIBRARY THREADS
+python -m deepcore.bench.memory NET LIBRARY THREADS
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from deepcore.bench.families import training
+from deepcore.bench.case import Built
+from deepcore.bench.families import rnn, training
 from deepcore.bench.libraries import library
 
-NAME = "memory/LeNet training batch 64"
+NETS = {"lenet": "LeNet training batch 64", "character": f"character LSTM training batch {rnn.STREAMS}"}
 LIBRARIES = ("deepcore", "torch")
 STEPS = 10
 
@@ -30,8 +31,16 @@ def resident(field: str) -> int:
     raise OSError(f"/proc/self/status has no {field}")
 
 
-def peak_of(name: str, threads: int) -> int:
-    """Bytes above import that ten training steps need at most, in this process."""
+def _build(net: str, name: str) -> Built:
+    rng = np.random.default_rng(1)
+    if net == "character":
+        return (rnn.ours_char if name == "deepcore" else rnn.torch_char)(rnn.char_arrays(rng))
+    arrays = training.lenet_arrays(rng)
+    return training.ours_step(net)(arrays) if name == "deepcore" else training.torch_step(net, arrays, True)
+
+
+def peak_of(net: str, name: str, threads: int) -> int:
+    """Bytes above import that ten training steps of a net need at most, in this process."""
     if name == "torch":
         library("torch").set_num_threads(threads)
     else:
@@ -39,15 +48,14 @@ def peak_of(name: str, threads: int) -> int:
         library("deepcore.optim")
     Path("/proc/self/clear_refs").write_text("5")
     before = resident("VmRSS")
-    arrays = training.lenet_arrays(np.random.default_rng(1))
-    built = training.ours_step("lenet")(arrays) if name == "deepcore" else training.torch_step("lenet", arrays, True)
+    built = _build(net, name)
     for _ in range(STEPS):
         built.step()
     return resident("VmHWM") - before
 
 
-def measure(names: list[str], threads: int, isa: str | None) -> dict[str, int]:
-    """Bytes per library, each in a process of its own."""
+def measure(net: str, names: list[str], threads: int, isa: str | None) -> dict[str, int]:
+    """Bytes per library for a net, each in a process of its own."""
     found: dict[str, int] = {}
     for name in names:
         environment = dict(os.environ, OMP_NUM_THREADS=str(threads), DEEPCORE_NUM_THREADS=str(threads))
@@ -56,7 +64,7 @@ def measure(names: list[str], threads: int, isa: str | None) -> dict[str, int]:
         )
         if isa is not None:
             environment["DEEPCORE_ISA"] = isa
-        command = [sys.executable, "-m", "deepcore.bench.memory", name, str(threads)]
+        command = [sys.executable, "-m", "deepcore.bench.memory", net, name, str(threads)]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
         result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         found[name] = int(result["bytes"])
@@ -64,4 +72,4 @@ def measure(names: list[str], threads: int, isa: str | None) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    print(json.dumps({"bytes": peak_of(sys.argv[1], int(sys.argv[2]))}))
+    print(json.dumps({"bytes": peak_of(sys.argv[1], sys.argv[2], int(sys.argv[3]))}))

@@ -124,12 +124,10 @@ def result_of(case: Case, outcome: Outcome, peak: dict[str, Any]) -> dict[str, A
     return result
 
 
-def memory_result(peers: list[str], threads: int, isa: str | None) -> dict[str, Any]:
-    """Peak memory of training LeNet, as a result."""
-    names = [n for n in memory.LIBRARIES if n == "deepcore" or n in peers]
-    found = memory.measure(names, threads, isa)
-    family, name = memory.NAME.split("/", 1)
-    result: dict[str, Any] = {"family": family, "name": name, "bytes": found, "target": "<= torch"}
+def memory_result(net: str, peers: list[str], threads: int, isa: str | None) -> dict[str, Any]:
+    """Peak memory of training one of `memory.NETS`, as a result."""
+    found = memory.measure(net, [n for n in memory.LIBRARIES if n == "deepcore" or n in peers], threads, isa)
+    result: dict[str, Any] = {"family": "memory", "name": memory.NETS[net], "bytes": found, "target": "<= torch"}
     if "torch" in found:
         result["ok"] = found["deepcore"] <= found["torch"]
     return result
@@ -141,7 +139,8 @@ def _list(write: Callable[[str], Any]) -> None:
         for case in cases:
             write(f"  {case.key}" + (f"  [{case.target.text()}]" if case.target else ""))
     write("memory")
-    write(f"  {memory.NAME}  [<= torch]")
+    for title in memory.NETS.values():
+        write(f"  memory/{title}  [<= torch]")
 
 
 def main(argv: list[str], program: str = "deepcore bench") -> int:
@@ -202,13 +201,14 @@ def _run(
             worker.close()
     if with_memory:
         table.family("memory")
-        try:
-            results.append(memory_result([p for p in peers if p not in missing], threads, options.isa))
-        except subprocess.CalledProcessError as error:
-            write(f"memory: {error.stderr.strip().splitlines()[-1]}")
-            results.append({"family": "memory", "name": memory.NAME.split("/", 1)[1], "ok": False, "problems": {}})
-        else:
-            table.memory(results[-1])
+        for net, title in memory.NETS.items():
+            try:
+                results.append(memory_result(net, [p for p in peers if p not in missing], threads, options.isa))
+            except subprocess.CalledProcessError as error:
+                write(f"memory: {error.stderr.strip().splitlines()[-1]}")
+                results.append({"family": "memory", "name": title, "ok": False, "problems": {}})
+            else:
+                table.memory(results[-1])
     _summary(results, write)
     document = {"deepcore": deepcore.__version__, "machine": facts, "results": results}
     if options.json == "-":
