@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from deepcore import Seq2Seq, VideoClassifier, data, explain, nn, ops, tensor, viz
+from deepcore import Captioner, Seq2Seq, VideoClassifier, data, explain, nn, ops, tensor, viz
 
 LENGTH = 100
 AHEAD = 3
@@ -51,6 +52,29 @@ def lengths(folder: Path) -> None:
         model = Seq2Seq(cell="gru", attention=attention, epochs=10, random_state=0).fit(*reversals(5000, 0))
         right[name] = [a == b for a, b in zip(model.predict(strings), backwards)]
     viz.save_figure(viz.matches_by_length([len(s) for s in strings], right), folder / "seq2seq-lengths.png")
+
+
+def captions(folder: Path) -> None:
+    """What a captioner says of scenes of digits that it has not seen, right or wrong, and how it learnt to."""
+    x_train, y_train, x_test, y_test = data.load_digits()
+
+    def scenes(n: int, seed: int, x: Any, y: Any) -> tuple[Any, list[list[str]]]:
+        some = np.isin(y, (0, 1, 4, 7))
+        digits = (x[some].astype(np.int64) * 255 // 16).astype(np.uint8), y[some]
+        return data.digit_scenes(n, seed, 27, digits=digits, most=2, both=True)
+
+    images, texts = scenes(3000, 0, x_train, y_train)
+    others, truth = scenes(300, 1, x_test, y_test)
+    model = Captioner(
+        preset="lenet5", width=8, pretrain="words", pretrain_epochs=4, epochs=8, embedding=16, hidden=48, dropout=0.0,
+        batch_size=16, learning_rate=4e-3, random_state=0,
+    ).fit(images, texts, validation_data=(others, truth))  # fmt: skip
+    said = model.predict(others[:24])
+    titles = ["\n".join(textwrap.wrap(t if t in own else f"{t} (wrong)", 20)) for t, own in zip(said, truth)]
+    viz.save_figure(viz.image_grid(others[:24], titles, columns=6), folder / "captions-scenes.png")
+    shown = ("epoch", "loss", "val_loss", "val_cider", "val_exact")
+    history = [{name: record[name] for name in shown} for record in model.history_]
+    viz.save_figure(viz.learning_curves(history), folder / "captions-curves.png")
 
 
 def gradients(folder: Path) -> None:
@@ -110,6 +134,7 @@ def main(folder: Path) -> None:
     """Write the files; two or three minutes."""
     dates(folder)
     lengths(folder)
+    captions(folder)
     gradients(folder)
     videos(folder)
 

@@ -19,6 +19,7 @@ _LAZY_MODULES = ("cli", "data", "estimators", "explain", "graph", "metrics", "mo
                  "sequence_metrics", "testing", "train", "viz")  # fmt: skip
 _LAZY_NAMES = {
     "Autoencoder": "estimators",
+    "Captioner": "estimators",
     "CapturedStep": "graph",
     "HammingIndex": "estimators",
     "DBM": "estimators",

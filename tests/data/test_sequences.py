@@ -20,7 +20,7 @@ from deepcore.data.sequences import (
     moving_digits,
     temporal_order,
 )
-from deepcore.errors import ArgumentError
+from deepcore.errors import ArgumentError, DataError, DtypeError, ShapeError
 
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
@@ -234,6 +234,39 @@ def test_captions_are_true(size: int, part: str) -> None:
                  "from top to bottom", "from bottom to top", "both above", "both below", "an eight"):  # fmt: skip
         assert any(form in c for c in captions), form
     assert len({w for c in captions for w in re.findall(r"\w+", c)}) < 40
+
+
+def test_scenes_of_other_digits_in_both_forms() -> None:
+    x, y, _, _ = load_digits()
+    digits = np.kron(x[:200], np.ones((1, 2, 2))).astype(np.uint8), y[:200]  # 16 x 16
+    known = {trimmed(p): int(label) for p, label in zip(*digits)}
+    images, captions = digit_scenes(200, 5, 52, digits=digits, both=True)
+    for image, forms in zip(images, captions):
+        found = seen_in(image, known)
+        assert len(set(forms)) == 2 and all(holds(form, found) for form in forms), (forms, found)
+    _, single = digit_scenes(200, 5, 52, digits=digits)
+    assert all(one in forms for one, forms in zip(single, captions))
+    assert 50 < sum(one == forms[0] for one, forms in zip(single, captions)) < 150
+    for most in (1, 2, 3):
+        counts = [len(seen_in(image, known)) for image in digit_scenes(60, 5, 52, digits=digits, most=most)[0]]
+        assert set(counts) == set(range(1, most + 1))
+
+
+def test_refused_digits() -> None:
+    x = np.zeros((4, 9, 9), np.uint8)
+    y = np.arange(4)
+    with pytest.raises(ArgumentError, match="expected size >= 30"):
+        digit_scenes(2, size=29, digits=(x, y))
+    with pytest.raises(ArgumentError, match="expected most <= 3, got 4"):
+        digit_scenes(2, most=4)
+    with pytest.raises(DtypeError, match="expected digits uint8, got float64"):
+        digit_scenes(2, digits=(x.astype(float), y))  # type: ignore[arg-type]
+    for pictures, labels in ((x[:, :8], y), (x, y[:3])):
+        with pytest.raises(ShapeError, match=r"expected digits \(m, side, side\) and labels \(m,\)"):
+            digit_scenes(2, digits=(pictures, labels))
+    for pictures, labels in ((x, y + 7), (x[:0], y[:0])):
+        with pytest.raises(DataError, match=r"labels 0\.\.9"):
+            digit_scenes(2, digits=(pictures, labels))
 
 
 def test_a_false_caption_is_noticed() -> None:

@@ -8,7 +8,20 @@ import sys
 from collections.abc import Sequence
 
 import deepcore
-from deepcore.cli import data, evaluate, faceswap, forecast, info, predict, quickstart, seq2seq, tagger, train, video
+from deepcore.cli import (
+    caption,
+    data,
+    evaluate,
+    faceswap,
+    forecast,
+    info,
+    predict,
+    quickstart,
+    seq2seq,
+    tagger,
+    train,
+    video,
+)  # fmt: skip
 from deepcore.errors import Error
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -79,6 +92,10 @@ def build_parser() -> argparse.ArgumentParser:
     video.add_arguments(
         add("video", "Classify videos, or each of their frames: train, predict.",
             "deepcore video train clips/ --size 64 --stride 2 --output video.safetensors")
+    )  # fmt: skip
+    caption.add_arguments(
+        add("caption", "Say in words what pictures show: train, predict.",
+            "deepcore caption train photos captions.tsv --output captions.safetensors")
     )  # fmt: skip
     bench = add("bench", "Measure the kernels on this machine against numpy.", "deepcore bench gemm conv --json")
     bench.add_argument("arguments", nargs=argparse.REMAINDER, help="families and options; see deepcore bench --list")

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepcore import random
 from deepcore.data.digits import load_digits
-from deepcore.errors import ArgumentError
+from deepcore.errors import ArgumentError, DataError, DtypeError, ShapeError
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Pixels = NDArray[np.uint8]
+Digits = tuple[Pixels, NDArray[Any]]  # pictures (m, side, side) and labels (m,)
 
 PARTS = ("train", "test")
 DIRECTIONS = ("right", "up right", "up", "up left", "left", "down left", "down", "down right")
@@ -196,7 +197,20 @@ def moving_digits(
     return MovingDigits(out, directions, labels[which])
 
 
-def digit_scenes(n: int, seed: int = 0, size: int = 32, *, part: str = "train") -> tuple[Pixels, list[str]]:
+@overload
+def digit_scenes(
+    n: int, seed: int = ..., size: int = ..., *, part: str = ..., digits: Digits | None = ..., most: int = ...,
+    both: Literal[False] = ...,
+) -> tuple[Pixels, list[str]]: ...  # fmt: skip
+@overload
+def digit_scenes(
+    n: int, seed: int = ..., size: int = ..., *, part: str = ..., digits: Digits | None = ..., most: int = ...,
+    both: Literal[True],
+) -> tuple[Pixels, list[list[str]]]: ...  # fmt: skip
+def digit_scenes(
+    n: int, seed: int = 0, size: int = 32, *, part: str = "train", digits: Digits | None = None, most: int = 3,
+    both: bool = False,
+) -> tuple[Pixels, list[str] | list[list[str]]]:  # fmt: skip
     """Pictures (n, size, size) of one to three packaged digits, and what each shows, in words.
 
     Captions are "a three at the top left", "a three left of a seven", "a five above a two", "a one, a two and an eight
@@ -204,17 +218,37 @@ def digit_scenes(n: int, seed: int = 0, size: int = 32, *, part: str = "train") 
     three"). The square has three rows and three columns; digits of which one is left of the other share a row, those
     of which one is above the other a column, so that no other relation holds, except below or above a pair.
 
-    part: 'train' or 'test': which pictures of `load_digits` are shown. No picture is in both.
+    Args:
+        n: number of pictures.
+        seed: of the random numbers.
+        size: side of the square.
+        part: 'train' or 'test': which pictures of `load_digits` are shown. No picture is in both.
+        digits: other pictures uint8 (m, side, side) and their labels (m,), 0..9, in place of these.
+        most: digits of a scene at most, 1 to 3.
+        both: give both forms of each caption, a list of two texts, instead of one of them at random.
+
+    Raises:
+        ArgumentError: a number is out of range, or the square too small.
+        DtypeError: `digits` are not uint8.
+        ShapeError: `digits` are no squares, or their labels are not as many.
+        DataError: a label is not 0..9.
     """
     name = "digit_scenes"
-    _check(name, n=(n, 1), size=(size, 3 * (_PIXELS + 1)))
+    own = _PIXELS if digits is None else _checked_digits(name, digits)
+    _check(name, n=(n, 1), size=(size, 3 * (own + 1)), most=(most, 1))
+    if most > len(_LAYOUTS):
+        raise ArgumentError(f"{name}: expected most <= {len(_LAYOUTS)}, got {most}")
     cell = size // 3
-    scale = (cell - 1) // _PIXELS  # digits keep a pixel apart
-    pictures, labels = _source(name, part, scale)
-    side = _PIXELS * scale
-    images, captions = np.zeros((n, size, size), np.uint8), []
+    scale = (cell - 1) // own  # digits keep a pixel apart
+    if digits is None:
+        pictures, labels = _source(name, part, scale)
+    else:
+        pictures, labels = digits[0].repeat(scale, axis=1).repeat(scale, axis=2), digits[1]
+    side = own * scale
+    images = np.zeros((n, size, size), np.uint8)
+    captions: list[Any] = []
     for image, u in zip(images, _uniform((n, 16), seed, _STREAM)):
-        layouts = _LAYOUTS[int(u[0] * 3)]
+        layouts = _LAYOUTS[int(u[0] * most)]
         layout = layouts[int(u[1] * len(layouts))]
         places = _places(layout, int(u[2] * 3), int(u[3] * 3), int(u[4] * 3))
         names = []
@@ -224,9 +258,24 @@ def digit_scenes(n: int, seed: int = 0, size: int = 32, *, part: str = "train") 
             image[down : down + side, right : right + side] = pictures[which]
             number = _NUMBERS[labels[which]]
             names.append(f"an {number}" if number == "eight" else f"a {number}")
-        form = _FORMS[layout][int(u[5] * 2)]
-        captions.append(form.format(*names, place=_PLACES[places[0][0]][places[0][1]]))
+        place = _PLACES[places[0][0]][places[0][1]]
+        forms = [form.format(*names, place=place) for form in _FORMS[layout]]
+        captions.append(forms if both else forms[int(u[5] * 2)])
     return images, captions
+
+
+def _checked_digits(name: str, digits: Digits) -> int:
+    """The side of pictures of digits."""
+    pictures, labels = digits
+    if pictures.dtype != np.uint8:
+        raise DtypeError(f"{name}: expected digits uint8, got {pictures.dtype}")
+    if pictures.ndim != 3 or pictures.shape[1] != pictures.shape[2] or labels.shape != pictures.shape[:1]:
+        raise ShapeError(
+            f"{name}: expected digits (m, side, side) and labels (m,), got {pictures.shape} and {labels.shape}"
+        )
+    if len(labels) == 0 or labels.min() < 0 or labels.max() > 9:
+        raise DataError(f"{name}: expected at least one digit, with labels 0..9")
+    return int(pictures.shape[1])
 
 
 def _places(layout: str, a: int, b: int, c: int) -> list[tuple[int, int]]:

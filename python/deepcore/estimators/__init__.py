@@ -1,6 +1,8 @@
 """One class per system, with scikit-learn's conventions: fit, predict, score, get_params."""
 
 from deepcore.estimators.autoencoder import Autoencoder
+from deepcore.estimators.caption_writer import Caption
+from deepcore.estimators.captioner import Captioner
 from deepcore.estimators.cnn import ImageClassifier
 from deepcore.estimators.dbm import DBM
 from deepcore.estimators.dbn import DBN
@@ -20,7 +22,8 @@ from deepcore.estimators.tagger import SequenceTagger, TagScores
 from deepcore.estimators.video import VideoClassifier
 
 __all__ = [
-    "DBM", "DBN", "RBM", "Autoencoder", "Candidate", "Converted", "DBNClassifier", "DBNRegressor", "DocumentClassifier",
-    "FaceConverter", "FaceSwap", "Forecaster", "HammingIndex", "ImageClassifier", "LanguageModel", "MLPClassifier",
-    "MLPRegressor", "RBMClassifier", "Seq2Seq", "SequenceTagger", "TagScores", "VideoClassifier",
+    "DBM", "DBN", "RBM", "Autoencoder", "Candidate", "Caption", "Captioner", "Converted", "DBNClassifier",
+    "DBNRegressor", "DocumentClassifier", "FaceConverter", "FaceSwap", "Forecaster", "HammingIndex",
+    "ImageClassifier", "LanguageModel", "MLPClassifier", "MLPRegressor", "RBMClassifier", "Seq2Seq",
+    "SequenceTagger", "TagScores", "VideoClassifier",
 ]  # fmt: skip

@@ -91,15 +91,18 @@ class SupervisedEstimator(Estimator):
             raise ArgumentError(f"{owner}: expected validation_fraction in [0, 1), got {self.validation_fraction}")
 
     def _make_optimizer(self) -> optim.Optimizer:
-        kind = self._optimizers[self.optimizer]
-        extra = _OPTIONS.get(self.optimizer, {})
         # Decay shrinks weights, not biases and norms, which are vectors.
         matrices = [p for p in self.model_.parameters() if p.ndim > 1]
         vectors = [p for p in self.model_.parameters() if p.ndim <= 1]
         groups = [{"params": matrices, "weight_decay": self.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-        made: optim.Optimizer = kind(
-            [g for g in groups if g["params"]], lr=self.learning_rate, clip_norm=self.clip_norm, **extra
-        )
+        return self._optimizer(groups)
+
+    def _optimizer(self, groups: Sequence[dict[str, Any]]) -> optim.Optimizer:
+        """The optimizer that the parameters ask for, of those groups that have members."""
+        made: optim.Optimizer = self._optimizers[self.optimizer](
+            [g for g in groups if g["params"]], lr=self.learning_rate, clip_norm=self.clip_norm,
+            **_OPTIONS.get(self.optimizer, {}),
+        )  # fmt: skip
         return made
 
     def _train(

@@ -22,7 +22,7 @@ from deepcore.estimators.clips import (
     read_labels,
     shifted,
 )  # fmt: skip
-from deepcore.estimators.cnn import AUGMENTATIONS
+from deepcore.estimators.image_base import AUGMENTATIONS
 from deepcore.estimators.supervised import SupervisedEstimator
 from deepcore.models.video import CONV_PREFIX, ENCODERS, VIDEO_CELLS, VIDEO_OUTPUTS, VideoNet
 from deepcore.nn import Module

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import os
 import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from deepcore.errors import ArgumentError
 from deepcore.files import atomic_write
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Value = str | int | float
+
+
+class Exhibit(NamedTuple):
+    """One entry of a gallery: pictures uint8 (h, w[, 1 or 3]) by their names, and lines of (name, text)."""
+
+    pictures: Mapping[str, NDArray[Any]]
+    lines: Sequence[tuple[str, str]]
 
 
 class Report:
@@ -144,6 +152,10 @@ class Report:
         """
         return self._add(title, "".join(_coloured_words(caption, words) for caption, words in rows), note)
 
+    def gallery(self, title: str, exhibits: Sequence[Exhibit], note: str = "") -> Report:
+        """Pictures beside what is said about them. Needs Pillow."""
+        return self._add(title, f'<div class="gallery">{"".join(map(_exhibited, exhibits))}</div>', note)
+
     def html(self) -> str:
         """The whole page."""
         style = resources.files("deepcore.viz").joinpath("report.css").read_text("utf-8")
@@ -220,6 +232,18 @@ def _coloured_words(caption: str, words: Sequence[tuple[str, float]]) -> str:
     return f'<div class="words"><p class="name">{_text(caption)}</p><p>{" ".join(parts)}</p></div>'
 
 
+def _exhibited(exhibit: Exhibit) -> str:
+    from deepcore.data.images import encode_png
+
+    pictures = "".join(
+        f'<figure><img alt="{_text(name)}" src="data:image/png;base64,{base64.b64encode(encode_png(image)).decode()}">'
+        f"<figcaption>{_text(name)}</figcaption></figure>"
+        for name, image in exhibit.pictures.items()
+    )
+    lines = "".join(f"<dt>{_text(name)}</dt><dd>{_text(text)}</dd>" for name, text in exhibit.lines)
+    return f'<article><div class="pictures">{pictures}</div><dl>{lines}</dl></article>'
+
+
 def _cell(value: Value) -> str:
     return f"<td{_kind(not isinstance(value, str))}>{_text(_shown(value))}</td>"
 
@@ -238,4 +262,4 @@ def _text(value: str) -> str:
     return html.escape(value, quote=True)
 
 
-__all__ = ["Report"]
+__all__ = ["Exhibit", "Report"]
