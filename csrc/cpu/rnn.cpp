@@ -1,10 +1,10 @@
 // Recurrent layers, step by step: formulas and layouts in kernels/rnn.h, cells in kernels/rnn_cells.h.
 // A block is kTileColumns units; u is packed once a call as a panel [from][kTileColumns] for each gate and block
-// (backward: [gates, to][kTileColumns] for each block). A step of a block and of a tile of rows is one register tile
-// per gate (gemm_micro.h) into sums in L1, and the cell on these sums while they are there.
-// Sequences are shared out among threads where there are enough of them, each thread taking all steps of its own
-// without waiting; else the blocks of every step, or halves of them. Sums run over k in order for any number of rows,
-// so that neither the share nor the batch changes a bit. Bound by FMA issue; with few sequences by reading u.
+// (backward: [gates, to][kTileColumns] for each block), and so is w where the steps make W x + b. A step of a block and
+// of a tile of rows is one register tile per gate (gemm_micro.h) into sums in L1, and the cell on these sums while they
+// are there. Sequences are shared out among threads where there are enough of them, each thread taking all steps of its
+// own without waiting; else the blocks of every step, or halves of them. Sums run over k in order for any number of
+// rows, so that neither the share nor the batch changes a bit. Bound by FMA issue; with few sequences by reading u.
 #include "kernels/rnn.h"
 
 #include "core/parallel.h"
@@ -17,6 +17,7 @@ namespace {
 
 constexpr int64_t kRowsAPiece = 16;       // sequences that make a thread of their own worth reading all of u
 constexpr int64_t kSerialStep = 1 << 16;  // multiply-adds of a step below which threads cost more than they bring
+constexpr int64_t kInputBytes = 1 << 21;  // panels of W and U with which W x + b is made step by step: L2 holds most
 constexpr int64_t kTilesAtOnce = 8;       // tiles of rows that meet a piece of a panel in turn
 
 template <class T>
@@ -77,24 +78,27 @@ struct Layer {
   }
   int64_t units(int64_t block) const { return min64(kTileColumns, s.hidden - block * kTileColumns); }
 
-  RnnCellOptions<T> options(bool keep) const {
-    return {s.gate, {s.slope[0], s.slope[1], s.slope[2]}, s.peephole, s.bias_h, s.hidden, kSumsStep, keep};
+  RnnCellOptions<T> options(bool keep, int64_t gates_step) const {
+    return {s.gate, {s.slope[0], s.slope[1], s.slope[2]}, s.peephole, s.bias_h, s.hidden, gates_step, kSumsStep, keep};
   }
+
+  // Threads that can have whole sequences.
+  int64_t pieces() const { return min64(thread_count(), s.batch / kRowsAPiece); }
+  bool serial() const { return thread_count() == 1 || s.batch * s.hidden * width < kSerialStep; }
+  bool by_rows() const { return pieces() >= min64(thread_count(), blocks); }
 
   // stages(step, rows, blocks, stage) in order of steps, from the first or from the last.
   template <class F>
   void run(Context& context, bool forwards, int stages, const F& stage) const {
     const int threads = thread_count();
-    const int64_t pieces = min64(threads, s.batch / kRowsAPiece);
-    const bool serial = threads == 1 || s.batch * s.hidden * width < kSerialStep;
     const auto all_steps = [&](int64_t r0, int64_t r1) {
       for (int64_t i = 0; i < s.steps; ++i)
         for (int k = 0; k < stages; ++k) stage(forwards ? i : s.steps - 1 - i, k, r0, r1, int64_t{0}, blocks);
     };
-    if (serial) {
+    if (serial()) {
       all_steps(0, s.batch);
-    } else if (pieces >= min64(threads, blocks)) {
-      parallel_for(context, s.batch, ceil_div(s.batch, pieces), all_steps);
+    } else if (by_rows()) {
+      parallel_for(context, s.batch, ceil_div(s.batch, pieces()), all_steps);
     } else {
       // Two halves of the rows of a block, where they are tiles of their own, so that threads end together.
       const int64_t halves = s.batch > kTileRows ? 2 : 1, middle = halves == 2 ? ceil_div(s.batch, 2) : s.batch;
@@ -111,21 +115,32 @@ struct Layer {
 };
 
 // ---- forward ----
-int64_t packed_size(RnnCell cell, int64_t hidden) {
-  return rnn_gates(cell) * ceil_div(hidden, kTileColumns) * kTileColumns * hidden;
+// Weights (gates hidden, from) as panels [gate][block][from][kTileColumns].
+int64_t packed_size(RnnCell cell, int64_t hidden, int64_t from) {
+  return rnn_gates(cell) * ceil_div(hidden, kTileColumns) * kTileColumns * from;
 }
 
 template <class T>
-void pack(RnnCell cell, int64_t hidden, const T* u, T* packed, Context& context) {
+void pack(RnnCell cell, int64_t hidden, int64_t from, const T* weights, T* packed, Context& context) {
   const int64_t blocks = ceil_div(hidden, kTileColumns);
-  parallel_for(context, rnn_gates(cell) * blocks, ceil_div(1 << 14, max64(1, hidden * kTileColumns)),
+  parallel_for(context, rnn_gates(cell) * blocks, ceil_div(1 << 14, max64(1, from * kTileColumns)),
                [&](int64_t begin, int64_t end) {
                  for (int64_t i = begin; i < end; ++i) {
                    const int64_t gate = i / blocks, unit = i % blocks * kTileColumns;
-                   pack_b_panel(u + (gate * hidden + unit) * hidden, 1, hidden, hidden,
-                                min64(kTileColumns, hidden - unit), packed + i * hidden * kTileColumns);
+                   pack_b_panel(weights + (gate * hidden + unit) * from, int64_t{1}, from, from,
+                                min64(kTileColumns, hidden - unit), packed + i * from * kTileColumns);
                  }
                });
+}
+
+// Where each thread takes whole sequences, tiles are full and the panels stay in L2, W x + b saves its way to memory
+// and back. Whole panels, so that those of W are the ones of the matrix product.
+template <class T>
+bool reads_inputs(const RnnShape<T>& s, int64_t size) {
+  const Layer<T> layer(s);
+  const int64_t rows = layer.serial() ? s.batch : layer.by_rows() ? s.batch / layer.pieces() : 0;
+  const int64_t bytes = layer.width * (size + s.hidden) * static_cast<int64_t>(sizeof(T));
+  return !rnn_two_products(s.cell) && s.hidden % kTileColumns == 0 && rows >= 2 * kTileRows && bytes <= kInputBytes;
 }
 
 template <RnnCell kCell, class T>
@@ -134,19 +149,27 @@ void forward_steps(const RnnShape<T>& s, const RnnForward<T>& f, Context& contex
   const Layer<T> layer(s);
   const T* panels = s.packed;
   if (!panels) {
-    T* own = static_cast<T*>(thread_scratch(3, packed_size(s.cell, s.hidden) * sizeof(T)));
-    pack(s.cell, s.hidden, s.u, own, context);
+    T* own = static_cast<T*>(thread_scratch(3, packed_size(s.cell, s.hidden, s.hidden) * sizeof(T)));
+    pack(s.cell, s.hidden, s.hidden, s.u, own, context);
     panels = own;
   }
-  const auto options = layer.options(f.keep);
+  const RnnInputs<T>* inputs = f.inputs;
+  const T* w_panels = inputs ? inputs->packed : nullptr;
+  if (inputs && !w_panels) {
+    T* own = static_cast<T*>(thread_scratch(4, packed_size(s.cell, s.hidden, inputs->size) * sizeof(T)));
+    pack(s.cell, s.hidden, inputs->size, inputs->w, own, context);
+    w_panels = own;
+  }
+  const bool apart = inputs && !f.keep;  // W x + b lies beside the sums, and nowhere else
+  const auto options = layer.options(f.keep, apart ? kSumsStep : s.hidden);
   const int64_t H = s.hidden, panel_step = layer.blocks * H * kTileColumns;
   layer.run(context, true, rnn_two_products(kCell) ? 2 : 1,
             [&](int64_t step, int second, int64_t r0, int64_t r1, int64_t u0, int64_t u1) {
-              alignas(64) T sums[kGates * kSumsStep];
+              alignas(64) T sums[kGates * kSumsStep], beside[kGates * kSumsStep];
               const int64_t t = layer.time(step);
               const T* before = f.h + layer.slot(step) * layer.rows_size;
               T* h = f.h + layer.slot(step + 1) * layer.rows_size;
-              T* gates = f.gates + t * s.batch * layer.width;
+              T* gates = apart ? nullptr : f.gates + t * s.batch * layer.width;
               T* extra = f.extra ? f.extra + (f.keep ? t * layer.rows_size : 0) : nullptr;
               const T* c_before = f.c ? f.c + (f.keep ? layer.slot(step) * layer.rows_size : 0) : nullptr;
               T* c = f.c ? f.c + (f.keep ? layer.slot(step + 1) * layer.rows_size : 0) : nullptr;
@@ -159,12 +182,20 @@ void forward_steps(const RnnShape<T>& s, const RnnForward<T>& f, Context& contex
                   const int64_t row = tiles.row(i), rows = tiles.rows(i);
                   const int64_t k = f.at_rest && step == 0 ? 0 : H;
                   const T* panel = panels + (first_gate * layer.blocks + u) * H * kTileColumns;
+                  for (int g = 0; inputs && g < kGates; ++g) {
+                    const int64_t size = inputs->size;
+                    const Part<T> part{inputs->x + t * s.batch * size, size, size,
+                                       w_panels + (g * layer.blocks + u) * size * kTileColumns};
+                    multiply(&part, 1, row, rows, n,
+                             apart ? beside + g * kSumsStep : gates + row * layer.width + g * H + unit,
+                             apart ? kTileColumns : layer.width, inputs->bias ? inputs->bias + g * H + unit : nullptr);
+                  }
                   if (rows == 1 && !second) multiply_row<T, kFirst>(a + row * H, k, panel, panel_step, sums);
                   for (int g = first_gate; g < gate_end && (rows > 1 || second); ++g, panel += panel_step) {
                     // What the cell reads lies in short runs that the machine does not look ahead for; the panels of
                     // earlier gates would drive it out of L1 again.
                     for (int64_t r = row; r < row + rows && g + 1 == gate_end; ++r) {
-                      for (int other = first_gate; other < kGates; ++other)
+                      for (int other = first_gate; other < kGates && !inputs; ++other)
                         fetch(gates + r * layer.width + other * H + unit, n);
                       if (c_before) fetch(c_before + r * H + unit, n);
                       if (c) fetch(c + r * H + unit, n);
@@ -184,14 +215,15 @@ void forward_steps(const RnnShape<T>& s, const RnnForward<T>& f, Context& contex
                       continue;
                     }
                     for_lanes<T>(n, [&]<class V>(const auto& lanes, V, int64_t j) {
-                      const RnnAt<T> at{gates + r * layer.width + unit + j,
-                                        sums + (r - row) * kTileColumns + j,
-                                        before + o + j,
-                                        h + o + j,
-                                        c_before ? c_before + o + j : nullptr,
-                                        c ? c + o + j : nullptr,
-                                        extra ? extra + o + j : nullptr,
-                                        unit + j};
+                      const RnnAt<T> at{
+                          (apart ? beside + (r - row) * kTileColumns : gates + r * layer.width + unit) + j,
+                          sums + (r - row) * kTileColumns + j,
+                          before + o + j,
+                          h + o + j,
+                          c_before ? c_before + o + j : nullptr,
+                          c ? c + o + j : nullptr,
+                          extra ? extra + o + j : nullptr,
+                          unit + j};
                       if constexpr (rnn_two_products(kCell))
                         if (second) return rnn_forward_second<kCell, V>(lanes, options, at);
                       rnn_forward<kCell, V>(lanes, options, at);
@@ -214,7 +246,7 @@ void backward_steps(const RnnShape<T>& s, const RnnBackward<T>& b, Context& cont
     for (int64_t u = begin; u < end; ++u)
       pack_b_panel(s.u + u * kTileColumns, H, int64_t{1}, width, layer.units(u), panels + u * panel);
   });
-  const auto options = layer.options(true);
+  const auto options = layer.options(true, s.hidden);
 
   // What the dz of a step give to the state before it, for one block: the parts of the product.
   const auto parts_of = [&](int64_t step, int64_t u, Part<T>(&parts)[2]) {
@@ -307,6 +339,13 @@ void backward_steps(const RnnShape<T>& s, const RnnBackward<T>& b, Context& cont
   });
 }
 
+int64_t packed_u_size(RnnCell cell, int64_t hidden) { return packed_size(cell, hidden, hidden); }
+
+template <class T>
+void pack_u(RnnCell cell, int64_t hidden, const T* u, T* packed, Context& context) {
+  pack(cell, hidden, hidden, u, packed, context);
+}
+
 // Calls f with the cell as a constant.
 template <class F>
 void with_cell(RnnCell cell, const F& f) {
@@ -337,10 +376,11 @@ void backward(const RnnShape<T>& s, const RnnBackward<T>& b, Context& context) {
 }  // namespace
 
 extern const RnnKernels<float> rnn_f32;
-const RnnKernels<float> rnn_f32 = {packed_size, pack<float>, forward<float>, backward<float>};
+const RnnKernels<float> rnn_f32 = {reads_inputs<float>, packed_u_size, pack_u<float>, forward<float>, backward<float>};
 #ifdef DC_ISA_SCALAR
 extern const RnnKernels<double> rnn_f64;
-const RnnKernels<double> rnn_f64 = {packed_size, pack<double>, forward<double>, backward<double>};
+const RnnKernels<double> rnn_f64 = {reads_inputs<double>, packed_u_size, pack_u<double>, forward<double>,
+                                    backward<double>};
 #endif
 
 }  // namespace dc::DC_ISA

@@ -23,9 +23,10 @@ struct Part {
   const T* panel;
 };
 
-// sums (rows, kTileColumns) = sum of the parts' products for the rows from `row` on.
+// sums (rows, n), sums_row apart, = sum of the parts' products for the rows from `row` on, + bias if there is one.
 template <class T>
-static DC_INLINE void multiply(const Part<T>* parts, int count, int64_t row, int64_t rows, int64_t n, T* sums) {
+static DC_INLINE void multiply(const Part<T>* parts, int count, int64_t row, int64_t rows, int64_t n, T* sums,
+                               int64_t sums_row = kTileColumns, const T* bias = nullptr) {
   bool first = true;
   for (int i = 0; i < count; ++i) {
     const Part<T>& part = parts[i];
@@ -37,8 +38,10 @@ static DC_INLINE void multiply(const Part<T>* parts, int count, int64_t row, int
       in.b = part.panel + p * kTileColumns;
       in.b_stride = kTileColumns;
       in.length = min64(depth, part.k - p);
-      run_tile_rows(rows, in,
-                    TileOutput<T>{sums, kTileColumns, static_cast<int>(n), !first, nullptr, Activation::none});
+      const bool last = i + 1 == count && p + in.length == part.k;
+      run_tile_rows(
+          rows, in,
+          TileOutput<T>{sums, sums_row, static_cast<int>(n), !first, last ? bias : nullptr, Activation::none});
       first = false;
     }
   }

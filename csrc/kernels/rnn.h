@@ -1,6 +1,7 @@
 // Recurrent family: the part of a recurrent layer that goes step by step.
 //
-// `gates` holds W x_t + b of all steps, from one product before. Sums z_g = (W x_t + b)_g + U_g h_{t-1} of gate g give
+// W x_t + b of all steps comes from one product before, or, where the weights of a step stay in L2, from the step. Sums
+// z_g = (W x_t + b)_g + U_g h_{t-1} of gate g give
 //   tanh, relu   h = f(z)
 //   lstm         i, f, o = s(z), g = tanh(z_g); c = f c' + i g; h = o tanh(c)             gates i, f, g, o
 //                with peepholes p: i and f see c' too, o sees c (Gers, Schmidhuber, 2000)
@@ -82,13 +83,24 @@ struct RnnShape {
   const T* packed;         // null or what pack wrote for u
 };
 
+// What W x + b is made of.
+template <class T>
+struct RnnInputs {
+  const T* x;  // (steps, batch, size)
+  int64_t size;
+  const T* w;       // (gates hidden, size)
+  const T* packed;  // null or w as the matrix product packs it
+  const T* bias;    // (gates hidden) or null
+};
+
 template <class T>
 struct RnnForward {
-  T* gates;      // (steps, batch, gates hidden): in, W x + b; out, if keep, the gates, where binary ones stand as hard
-  T* h;          // (steps + 1, batch, hidden): the slot before the first step is given
-  T* c;          // (steps + 1, batch, hidden) likewise; if not keep, (batch, hidden), changed in place; null without c
-  T* extra;      // (steps, batch, hidden); if not keep, (batch, hidden); null without extra
-  bool keep;     // for the backward pass
+  const RnnInputs<T>* inputs;  // null: gates hold W x + b
+  T* gates;   // (steps, batch, gates hidden): out, if keep, the gates, where binary ones stand as hard; null if neither
+  T* h;       // (steps + 1, batch, hidden): the slot before the first step is given
+  T* c;       // (steps + 1, batch, hidden) likewise; if not keep, (batch, hidden), changed in place; null without c
+  T* extra;   // (steps, batch, hidden); if not keep, (batch, hidden); null without extra
+  bool keep;  // for the backward pass
   bool at_rest;  // the state before the first step is 0
 };
 
@@ -108,6 +120,8 @@ struct RnnBackward {
 
 template <class T>
 struct RnnKernels {
+  // Whether forward takes RnnInputs of this size: the same bits as with W x + b from a product in order.
+  Kernel<bool(const RnnShape<T>&, int64_t size)> reads_inputs;
   // Elements of what pack writes: u in the order that forward reads.
   Kernel<int64_t(RnnCell cell, int64_t hidden)> packed_size;
   Kernel<void(RnnCell cell, int64_t hidden, const T* u, T* packed, Context&)> pack;

@@ -9,7 +9,7 @@ namespace dc::DC_ISA {
 // Where the units of one sequence at one step lie: pointers to the first of them.
 template <class T>
 struct RnnAt {
-  T* gates;         // gate g at gates + g * hidden
+  T* gates;         // gate g at gates + g * gates_step
   const T* sums;    // U_g h' at sums + g * sums_step
   const T* before;  // h'
   T* h;
@@ -25,7 +25,7 @@ struct RnnCellOptions {
   T slope[3];
   const T* peephole;
   const T* bias_h;
-  int64_t hidden, sums_step;
+  int64_t hidden, gates_step, sums_step;
   bool keep;
 };
 
@@ -56,12 +56,12 @@ static DC_INLINE V rnn_gate_grad(RnnGate gate, T slope, V kept, V g) {
 // The sum of gate g.
 template <class V, class A, class T>
 static DC_INLINE V rnn_sum(const A& a, const RnnCellOptions<T>& o, const RnnAt<T>& at, int g) {
-  return a.load(at.sums + g * o.sums_step) + a.load(at.gates + g * o.hidden);
+  return a.load(at.sums + g * o.sums_step) + a.load(at.gates + g * o.gates_step);
 }
 
 template <class V, class A, class T>
 static DC_INLINE void rnn_keep(const A& a, const RnnCellOptions<T>& o, const RnnAt<T>& at, int g, V kept) {
-  if (o.keep) a.store(at.gates + g * o.hidden, kept);
+  if (o.keep) a.store(at.gates + g * o.gates_step, kept);
 }
 
 // ---- forward ----
@@ -101,7 +101,7 @@ static DC_INLINE void rnn_forward(const A& a, const RnnCellOptions<T>& o, const 
     const V z = rnn_kept<V>(o.gate, o.slope[1], rnn_sum<V>(a, o, at, 1));
     V inner = a.load(at.sums + 2 * o.sums_step);
     if (o.bias_h) inner = inner + a.load(o.bias_h + at.unit);
-    const V n = gate_tanh(fma(rnn_value(o.gate, r), inner, a.load(at.gates + 2 * o.hidden)));
+    const V n = gate_tanh(fma(rnn_value(o.gate, r), inner, a.load(at.gates + 2 * o.gates_step)));
     const V before = a.load(at.before);
     rnn_keep<V>(a, o, at, 0, r);
     rnn_keep<V>(a, o, at, 1, z);
@@ -113,7 +113,7 @@ static DC_INLINE void rnn_forward(const A& a, const RnnCellOptions<T>& o, const 
     const V r = rnn_kept<V>(o.gate, o.slope[0], rnn_sum<V>(a, o, at, 0));
     a.store(at.gates, r);  // the second half of the step reads them
     if constexpr (kCell == RnnCell::gru_before)
-      a.store(at.gates + o.hidden, rnn_kept<V>(o.gate, o.slope[1], rnn_sum<V>(a, o, at, 1)));
+      a.store(at.gates + o.gates_step, rnn_kept<V>(o.gate, o.slope[1], rnn_sum<V>(a, o, at, 1)));
     a.store(at.extra, rnn_value(o.gate, r) * before);
   }
 }
@@ -122,9 +122,9 @@ static DC_INLINE void rnn_forward(const A& a, const RnnCellOptions<T>& o, const 
 template <RnnCell kCell, class V, class A, class T>
 static DC_INLINE void rnn_forward_second(const A& a, const RnnCellOptions<T>& o, const RnnAt<T>& at) {
   constexpr int kN = kCell == RnnCell::mgu ? 1 : 2;
-  T* candidate = at.gates + kN * o.hidden;
+  T* candidate = at.gates + kN * o.gates_step;
   const V n = gate_tanh(a.load(at.sums) + a.load(candidate)), before = a.load(at.before);
-  const V gate = rnn_value(o.gate, a.load(at.gates + (kN - 1) * o.hidden));
+  const V gate = rnn_value(o.gate, a.load(at.gates + (kN - 1) * o.gates_step));
   if (o.keep) a.store(candidate, n);
   a.store(at.h, kCell == RnnCell::mgu ? fma(gate, n - before, before) : fma(gate, before - n, n));
 }

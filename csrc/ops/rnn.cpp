@@ -138,7 +138,18 @@ RnnResult rnn(const RnnOptions& o, const Array& x, const RnnWeights& weights, co
       DC_CHECK(packed_u->is_contiguous(), ShapeError, op, ": expected packed u contiguous");
       shape.packed = packed_u->template data<T>();
     }
-    const Array gates = linear(x, w.w, w.bias, Activation::none, packed_w, true);
+    const bool in_steps = x.size() > 0 && kernel.reads_inputs(shape, s.inputs);
+    MaybeArray gates;
+    if (!in_steps)
+      gates = linear(x, w.w, w.bias, Activation::none, packed_w, true);
+    else if (keep)
+      gates = make({s.steps, s.batch, s.gates * s.hidden});
+    const Array given = contiguous(x), w_given = contiguous(w.w);
+    if (in_steps && packed_w) {
+      checked(op, "packed w", packed_w, {kernels<T>(x.device()).matmul->packed_b_size(s.inputs, w.w.shape(0))}, x);
+      DC_CHECK(packed_w->is_contiguous(), ShapeError, op, ": expected packed w contiguous");
+    }
+    const RnnInputs<T> inputs{given.data<T>(), s.inputs, w_given.data<T>(), pointer<T>(packed_w), pointer<T>(w.bias)};
     const Array h = make({s.steps + 1, s.batch, s.hidden});
     MaybeArray c, extra;
     start_from(h0, slot(h, start));
@@ -148,7 +159,9 @@ RnnResult rnn(const RnnOptions& o, const Array& x, const RnnWeights& weights, co
     }
     if (rnn_has_extra(o.cell) && (keep || rnn_two_products(o.cell))) extra = make(keep ? s.per_step() : s.state());
     if (s.batch > 0 && s.hidden > 0 && s.steps > 0)
-      kernel.forward(shape, RnnForward<T>{gates.data<T>(), h.data<T>(), pointer<T>(c), pointer<T>(extra), keep, !h0},
+      kernel.forward(shape,
+                     RnnForward<T>{in_steps ? &inputs : nullptr, pointer<T>(gates), h.data<T>(), pointer<T>(c),
+                                   pointer<T>(extra), keep, !h0},
                      context(x.device()));
     Array y = slots(h, first, s.steps);
     if (lengths) {  // what is beyond a sequence's end repeats its state
@@ -157,7 +170,7 @@ RnnResult rnn(const RnnOptions& o, const Array& x, const RnnWeights& weights, co
       y = where(inside, y, full({}, 0, x.dtype(), x.device()));
     }
     RnnResult r{y, slot(h, end), has_c ? MaybeArray(keep ? slot(*c, end) : *c) : std::nullopt, std::nullopt};
-    if (keep) r.saved = RnnSaved{gates, h, c, extra};
+    if (keep) r.saved = RnnSaved{*gates, h, c, extra};
     return r;
   });
 }

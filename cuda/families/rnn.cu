@@ -203,7 +203,7 @@ struct Layer {
   StepOf<T> of(int64_t step, bool second, bool keep) const {
     return {s.cell,
             second,
-            {s.gate, {s.slope[0], s.slope[1], s.slope[2]}, s.peephole, s.bias_h, s.hidden, 1, keep},
+            {s.gate, {s.slope[0], s.slope[1], s.slope[2]}, s.peephole, s.bias_h, s.hidden, s.hidden, 1, keep},
             s.lengths,
             time(step)};
   }
@@ -303,7 +303,12 @@ template <class T>
 void pack(RnnCell, int64_t, const T*, T*, Context&) {}
 
 template <class T>
-inline constexpr RnnKernels<T> kRnn = {packed_size, pack<T>, forward<T>, backward<T>};
+bool reads_inputs(const RnnShape<T>&, int64_t) {
+  return false;
+}
+
+template <class T>
+inline constexpr RnnKernels<T> kRnn = {reads_inputs<T>, packed_size, pack<T>, forward<T>, backward<T>};
 
 }  // namespace
 

@@ -78,6 +78,38 @@ def test_a_sequence_has_the_same_bits_alone_in_a_batch_step_by_step_and_with_pac
                 assert np.array_equal(out[0].numpy()[0], y.numpy()[t])
 
 
+@pytest.mark.parametrize("cell", ["tanh", "lstm", "coupled", "gru"])
+@pytest.mark.parametrize(("inputs", "reverse"), [(7, False), (600, True)])
+def test_inputs_that_are_multiplied_step_by_step_give_the_bits_of_one_product(
+    isa: str, cell: str, inputs: int, reverse: bool
+) -> None:
+    # With many sequences in each thread the kernel makes W x + b itself; one sequence alone gets it from a product.
+    batch, hidden, steps = 61, 64, 3
+    x, (w, u, b) = series(steps, batch, inputs), weights(cell, inputs, hidden)
+    lengths = [steps - i % 2 for i in range(batch)]
+    peephole = dc.tensor(np.full((len(CELLS[cell].peepholes), hidden), 0.3, np.float32)) if cell == "lstm" else None
+
+    def outputs(first: int, last: int, **options: Any) -> list[bytes]:
+        rows = dc.tensor(np.ascontiguousarray(x.numpy()[:, first:last]))
+        found = ops.recurrent(
+            rows, w, u, b, cell=cell, lengths=lengths[first:last], reverse=reverse, peephole=peephole, **options
+        )
+        return [np.ascontiguousarray(t.numpy()).tobytes() for t in found]
+
+    with no_grad():
+        expected = [outputs(i, i + 1) for i in range(batch)]
+        alone = np.concatenate([np.frombuffer(e[0], np.float32).reshape(steps, 1, hidden) for e in expected], 1)
+        whole = {n: with_threads(n, lambda: outputs(0, batch)) for n in (1, 2, 3)}
+        assert whole[1] == whole[2] == whole[3] == outputs(0, batch, packed=PackedRecurrent())
+        assert whole[1][0] == alone.tobytes()
+    for t in (w, u):
+        t.requires_grad_()
+    assert outputs(0, batch) == whole[1]  # with the gates kept
+    without = ops.recurrent(x, w, u, cell=cell, reverse=reverse)[0].numpy()
+    zero = ops.recurrent(x, w, u, dc.tensor(np.zeros(len(b), np.float32)), cell=cell, reverse=reverse)[0].numpy()
+    np.testing.assert_array_equal(without, zero)
+
+
 def test_packed_weights_are_packed_again_when_a_weight_has_changed() -> None:
     x, (w, u, b), packed = series(2, 3, 4), weights("gru", 4, 6), PackedRecurrent()
     with no_grad():
