@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deepcore import nn, optim
+from deepcore import nn, ops, optim
 from deepcore.data import ArrayDataset, DataLoader, load_digits
 from deepcore.errors import ArgumentError, CheckpointError, NumericalError
+from deepcore.ops import inplace
 from deepcore.optim import OneCycle, Plateau
-from deepcore.train import Callback, EarlyStopping, Trainer
+from deepcore.train import Callback, EarlyStopping, Supervised, Trainer
 
 
 def digits(n: int = 400) -> tuple[ArrayDataset, ArrayDataset]:
@@ -149,6 +150,21 @@ def test_nan_guard_names_sample_parameter_and_layer() -> None:
     trainer.model.load_state_dict(weight)
     with pytest.raises(NumericalError, match=r"output of layer 0 \(Linear\)"):
         trainer.fit(DataLoader(train, 64), epochs=1)
+
+
+@pytest.mark.parametrize("output", ["last", "sequence"])
+@pytest.mark.parametrize("time_major", [False, True])
+def test_the_time_step_at_which_a_recurrent_layer_blows_up_is_named(output: str, time_major: bool) -> None:
+    # h grows 1e9 times at each step: float32 holds it for five.
+    layer = nn.SimpleRNN(1, 1, activation="relu", identity=True, output=output, time_major=time_major, seed=0)
+    inplace.copy_into(np.full((1, 1), 1e9, np.float32), layer.layer0.recurrent_weight)
+    inplace.copy_into(np.ones((1, 1), np.float32), layer.layer0.weight)
+    net = nn.Sequential(layer)
+    x = np.ones((12, 3, 1) if time_major else (3, 12, 1), np.float32)
+    trainer = Trainer(net, optim.SGD(net.parameters(), 0.1), Supervised(lambda z, t, w: ops.mse_loss(z, 0 * z), {}))
+    with pytest.raises(NumericalError, match=r"layer 0 \(SimpleRNN\) at time step 5 is not finite"):
+        trainer.fit(DataLoader(ArrayDataset(x, np.zeros(len(x))), len(x)), epochs=1)
+    assert "forward" not in layer.__dict__ and layer.output == output
 
 
 def test_progress_modes(tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from deepcore.autograd import no_grad
+from deepcore.nn.conv_lstm import ConvRecurrent
 from deepcore.nn.module import Module
+from deepcore.nn.rnn import Recurrent
 from deepcore.ops import inplace
 from deepcore.tensor import Tensor
 
@@ -16,7 +19,10 @@ REMEDY = "lower the learning rate or clip the gradients (clip_norm=1)"
 
 
 def blame_not_finite(model: Module, task: Any, batch: tuple[npt.NDArray[Any], ...], loss: float, step: int) -> str:
-    """Which input sample, parameter or layer is the first that is not finite; runs the batch once more with a watch."""
+    """Which input sample, parameter or layer is the first that is not finite; runs the batch once more with a watch.
+
+    Of a recurrent layer also the time step is named.
+    """
     head = f"the loss is {loss} at step {step}"
     for position, values in enumerate(batch):
         values = np.asarray(values)
@@ -31,6 +37,8 @@ def blame_not_finite(model: Module, task: Any, batch: tuple[npt.NDArray[Any], ..
     found: list[str] = []
     removers = []
     for name, module in model.named_modules():
+        if isinstance(module, (Recurrent, ConvRecurrent)):
+            removers.append(_watch_steps(module, name, found))
         if module._modules:
             continue
 
@@ -48,3 +56,24 @@ def blame_not_finite(model: Module, task: Any, batch: tuple[npt.NDArray[Any], ..
     if found:
         return f"{head}: the output of layer {found[0]} is not finite; {REMEDY}"
     return f"{head}: all layers are finite, the loss function is not"
+
+
+def _watch_steps(layer: Recurrent | ConvRecurrent, name: str, found: list[str]) -> Callable[[], None]:
+    """Let a recurrent layer note the first time step whose outputs are not finite, if `found` is empty; undone by what
+    is returned."""
+    plain = layer.forward
+
+    def forward(*args: Any, **options: Any) -> Any:
+        asked, layer.output = layer.output, "both"
+        try:
+            y = plain(*args, **options)[0].numpy()
+        finally:
+            layer.output = asked
+        steps = np.moveaxis(y, 0 if layer.time_major else 1, 0)
+        finite = np.isfinite(steps).reshape(len(steps), -1).all(1)
+        if not found and not finite.all():
+            found.append(f"{name or 'the net'} ({type(layer).__name__}) at time step {int(np.argmin(finite))}")
+        return plain(*args, **options)
+
+    layer.forward = forward  # type: ignore[method-assign]
+    return lambda: layer.__dict__.pop("forward", None)
