@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from deepcore.cli.commands import actions_of, add_run_options, check_files
 from deepcore.errors import ArgumentError, DataError, counted
 
 Pixels = npt.NDArray[np.uint8]
@@ -18,12 +19,7 @@ Pixels = npt.NDArray[np.uint8]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The two commands: train, predict."""
-    actions = parser.add_subparsers(dest="action", metavar="action", required=True)
-
-    def add(name: str, about: str, example: str) -> argparse.ArgumentParser:
-        return actions.add_parser(name, help=about, description=about, epilog=f"example:\n  {example}",
-                                  formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-
+    add = actions_of(parser)
     train = add("train", "Train on a folder of pictures and a table of their captions.",
                 "deepcore caption train photos captions.tsv --pretrain words --output photos.safetensors")  # fmt: skip
     train.add_argument("folder", help="where the pictures lie")
@@ -51,15 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--validation", type=float, default=0.1, metavar="SHARE",
                        help="of the pictures held out (default: %(default)s)")  # fmt: skip
     train.add_argument("--early-stopping", action="store_true", help="stop and restore the weights of the best CIDEr")
-    train.add_argument("--max-seconds", type=float, help="limit on the training time")
-    train.add_argument("--seed", type=int, default=0)
-    train.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    train.add_argument("--output", default="captions.safetensors", metavar="FILE", help="default: %(default)s")
-    train.add_argument("--checkpoint", metavar="FILE", help="written after each epoch and on Ctrl-C")
-    train.add_argument("--resume", action="store_true", help="go on from --checkpoint")
-    train.add_argument("--report", metavar="FILE", help="write an HTML report on the pictures held out")
-    train.add_argument("--quiet", action="store_true", help="no progress")
-    train.add_argument("--json", action="store_true", help="print the result as one line of JSON")
+    add_run_options(train, output="captions.safetensors", report="the pictures held out")
     train.set_defaults(run=run_train)
 
     predict = add("predict", "Say what pictures show.",
@@ -98,14 +86,9 @@ def run_train(options: argparse.Namespace) -> int:
     from deepcore import data
     from deepcore.estimators import Captioner
 
-    if options.resume and not options.checkpoint:
-        raise ArgumentError("train: --resume needs --checkpoint")
+    check_files("train", options.resume, options.checkpoint, options.output, options.report)
     if options.size < 1:
         raise ArgumentError(f"train: expected --size >= 1, got {options.size}")
-    for path in (options.output, options.checkpoint, options.report):
-        folder = Path(path or ".").absolute().parent
-        if not folder.is_dir():  # better now than after the training
-            raise FileNotFoundError(f"{path}: there is no folder {folder}")
     captions = read_captions(options.captions)
     if options.report and not 0 < options.validation < 1:
         raise ArgumentError("train: --report needs --validation > 0")

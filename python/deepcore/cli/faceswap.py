@@ -10,17 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from deepcore.cli.commands import actions_of, check_files
 from deepcore.errors import ArgumentError, DataError, counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The three commands: extract, train, convert."""
-    actions = parser.add_subparsers(dest="action", metavar="action", required=True)
-
-    def add(name: str, about: str, example: str) -> argparse.ArgumentParser:
-        return actions.add_parser(name, help=about, description=about, epilog=f"example:\n  {example}",
-                                  formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-
+    add = actions_of(parser)
     extract = add("extract", "Cut the faces out of pictures and videos, upright and of one size.",
                   "deepcore faceswap extract holiday/ film.mp4 --output faces/ann")  # fmt: skip
     extract.add_argument("sources", nargs="+", help="pictures, videos, folders of them")
@@ -156,12 +152,7 @@ def run_train(options: argparse.Namespace) -> int:
     from deepcore.data.faces import load_faces
     from deepcore.estimators import FaceSwap
 
-    if options.resume and not options.checkpoint:
-        raise ArgumentError("train: --resume needs --checkpoint")
-    for path in (options.output, options.checkpoint):
-        folder = Path(path or ".").absolute().parent
-        if not folder.is_dir():  # better now than after the training
-            raise FileNotFoundError(f"{path}: there is no folder {folder}")
+    check_files("train", options.resume, options.checkpoint, options.output)
     folders = [*options.people, *([options.others] if options.others else [])]
     names = [Path(folder).resolve().name for folder in folders]
     if len(options.people) < 2 or len(set(names)) != len(names):

@@ -6,14 +6,13 @@ import argparse
 import csv
 import io
 import json
-import sys
 import time
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from deepcore.cli.commands import actions_of, add_run_options, check_files, write_text
 from deepcore.errors import ArgumentError, DataError
 
 Array = npt.NDArray[Any]
@@ -30,12 +29,7 @@ class Series(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The two commands: train, predict."""
-    actions = parser.add_subparsers(dest="action", metavar="action", required=True)
-
-    def add(name: str, about: str, example: str) -> argparse.ArgumentParser:
-        return actions.add_parser(name, help=about, description=about, epilog=f"example:\n  {example}",
-                                  formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-
+    add = actions_of(parser)
     train = add("train", "Learn to continue the columns of a CSV file, its rows at equal distances in time.",
                 "deepcore forecast train load.csv --time date --horizon 24 --output load.safetensors")  # fmt: skip
     train.add_argument("file", help="a .csv or .csv.gz with a line of names")
@@ -63,16 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--lr", type=float, default=1e-3, help="learning rate (default: %(default)s)")
     train.add_argument("--validation", type=float, default=0.2, metavar="SHARE",
                        help="of rows at the end, for stopping and intervals (default: %(default)s)")  # fmt: skip
-    train.add_argument("--max-seconds", type=float, help="limit on the training time")
-    train.add_argument("--seed", type=int, default=0)
-    train.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    train.add_argument("--output", default="forecast.safetensors", metavar="FILE", help="default: %(default)s")
-    train.add_argument("--checkpoint", metavar="FILE", help="written after each epoch and on Ctrl-C")
-    train.add_argument("--resume", action="store_true", help="go on from --checkpoint")
-    train.add_argument("--report", metavar="FILE", help="write an HTML report on the rows held out")
     train.add_argument("--season", type=int, metavar="STEPS", help="for the report: steps of a season")
-    train.add_argument("--quiet", action="store_true", help="no progress")
-    train.add_argument("--json", action="store_true", help="print the result as one line of JSON")
+    add_run_options(train, output="forecast.safetensors", report="the rows held out")
     train.set_defaults(run=run_train)
 
     predict = add("predict", "Continue the columns of a CSV file; writes CSV.",
@@ -111,6 +97,7 @@ def run_train(options: argparse.Namespace) -> int:
     """Train, save; prints errors of the rows held out, in standardised values."""
     from deepcore.estimators import Forecaster
 
+    check_files("forecast train", options.resume, options.checkpoint, options.output, options.report)
     if options.report and options.validation == 0:
         raise ArgumentError("forecast train: --report needs --validation > 0")
     if options.season is not None and not options.report:
@@ -150,7 +137,6 @@ def run_predict(options: argparse.Namespace) -> int:
     """A line for each step: its timestamp or number, the columns, and bounds after each with --coverage."""
     from deepcore.estimators import Forecaster
     from deepcore.estimators.frames import following
-    from deepcore.files import atomic_write
 
     estimator = Forecaster.load(options.model, device=options.device)
     series = read_series(options.file, options.time, options.columns)
@@ -172,9 +158,5 @@ def run_predict(options: argparse.Namespace) -> int:
     writer.writerow([series.clock, *(f"{column}{end}" for column in series.names for end in names)])
     for i, step in enumerate(steps):
         writer.writerow([step, *(f"{part[i, k]:.8g}" for k in range(len(series.names)) for part in parts)])
-    if options.output:
-        with atomic_write(Path(options.output)) as file:
-            file.write(out.getvalue().encode())
-    else:
-        sys.stdout.write(out.getvalue())
+    write_text(options.output, out.getvalue())
     return 0

@@ -6,20 +6,15 @@ import argparse
 import json
 import sys
 import time
-from pathlib import Path
 
+from deepcore.cli.commands import actions_of, add_run_options, check_files, write_text
 from deepcore.cli.language import read_text
 from deepcore.errors import ArgumentError, DataError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The two commands: train, predict."""
-    actions = parser.add_subparsers(dest="action", metavar="action", required=True)
-
-    def add(name: str, about: str, example: str) -> argparse.ArgumentParser:
-        return actions.add_parser(name, help=about, description=about, epilog=f"example:\n  {example}",
-                                  formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-
+    add = actions_of(parser)
     train = add("train", "Learn targets from sources: the lines of a TSV file, or of two text files.",
                 "deepcore seq2seq train dates.tsv --epochs 6 --output dates.safetensors --report d.html")  # fmt: skip
     train.add_argument("files", nargs="+", metavar="FILE",
@@ -46,16 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--lr", type=float, default=3e-3, help="learning rate (default: %(default)s)")
     train.add_argument("--validation", type=float, default=0.1, metavar="SHARE", help="held out (default: %(default)s)")
     train.add_argument("--early-stopping", action="store_true", help="stop and restore the best weights")
-    train.add_argument("--max-seconds", type=float, help="limit on the training time")
     _search(train, beam=1, length_penalty="1")
-    train.add_argument("--seed", type=int, default=0)
-    train.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    train.add_argument("--output", default="seq2seq.safetensors", metavar="FILE", help="default: %(default)s")
-    train.add_argument("--checkpoint", metavar="FILE", help="written after each epoch and on Ctrl-C")
-    train.add_argument("--resume", action="store_true", help="go on from --checkpoint")
-    train.add_argument("--report", metavar="FILE", help="write an HTML report on the pairs held out")
-    train.add_argument("--quiet", action="store_true", help="no progress")
-    train.add_argument("--json", action="store_true", help="print the result as one line of JSON")
+    add_run_options(train, output="seq2seq.safetensors", report="the pairs held out")
     train.set_defaults(run=run_train)
 
     predict = add("predict", "Write the target of each source, one a line.",
@@ -131,6 +118,7 @@ def run_train(options: argparse.Namespace) -> int:
     from deepcore import data
     from deepcore.estimators import Seq2Seq
 
+    check_files("seq2seq train", options.resume, options.checkpoint, options.output, options.report)
     sources, targets = read_pairs(options.files)
     if not 0 <= options.validation < 1:
         raise ArgumentError(f"seq2seq train: expected --validation in [0, 1), got {options.validation}")
@@ -180,7 +168,6 @@ def run_train(options: argparse.Namespace) -> int:
 def run_predict(options: argparse.Namespace) -> int:
     """One line per source: its target; with --best > 1 the outputs of a beam, a line each."""
     from deepcore.estimators import Seq2Seq
-    from deepcore.files import atomic_write
 
     if (options.file is None) == (not options.text):
         raise ArgumentError("seq2seq predict: expected a file of sources or --text")
@@ -214,9 +201,5 @@ def run_predict(options: argparse.Namespace) -> int:
         else:
             lines += [f"{source}\t{o}\t{c.score:.4f}" for o, c in zip(outputs, best)]
     text = "\n".join(lines) + "\n"
-    if options.output:
-        with atomic_write(Path(options.output)) as file:
-            file.write(text.encode())
-    else:
-        sys.stdout.write(text)
+    write_text(options.output, text)
     return 0

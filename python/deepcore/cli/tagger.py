@@ -6,8 +6,8 @@ import argparse
 import json
 import sys
 import time
-from pathlib import Path
 
+from deepcore.cli.commands import actions_of, add_run_options, check_files, write_text
 from deepcore.cli.language import read_text
 from deepcore.errors import ArgumentError, DataError
 
@@ -16,12 +16,7 @@ Sentences = list[list[str]]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The two commands: train, predict."""
-    actions = parser.add_subparsers(dest="action", metavar="action", required=True)
-
-    def add(name: str, about: str, example: str) -> argparse.ArgumentParser:
-        return actions.add_parser(name, help=about, description=about, epilog=f"example:\n  {example}",
-                                  formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-
+    add = actions_of(parser)
     train = add("train", "Learn tags of tokens: lines of token, tab, tag; an empty line after each sentence.",
                 "deepcore tagger train train.tsv --test test.tsv --output tagger.safetensors")  # fmt: skip
     train.add_argument("file", help="tagged sentences")
@@ -37,15 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--lr", type=float, default=3e-3, help="learning rate (default: %(default)s)")
     train.add_argument("--validation", type=float, default=0.1, metavar="SHARE", help="held out (default: %(default)s)")
     train.add_argument("--early-stopping", action="store_true", help="stop and restore the best weights")
-    train.add_argument("--max-seconds", type=float, help="limit on the training time")
-    train.add_argument("--seed", type=int, default=0)
-    train.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    train.add_argument("--output", default="tagger.safetensors", metavar="FILE", help="default: %(default)s")
-    train.add_argument("--checkpoint", metavar="FILE", help="written after each epoch and on Ctrl-C")
-    train.add_argument("--resume", action="store_true", help="go on from --checkpoint")
-    train.add_argument("--report", metavar="FILE", help="write an HTML report on --test")
-    train.add_argument("--quiet", action="store_true", help="no progress")
-    train.add_argument("--json", action="store_true", help="print the result as one line of JSON")
+    add_run_options(train, output="tagger.safetensors", report="--test")
     train.set_defaults(run=run_train)
 
     predict = add("predict", "Tag sentences, one a line, their tokens parted by spaces.",
@@ -86,6 +73,7 @@ def run_train(options: argparse.Namespace) -> int:
     """Train, save, measure on --test."""
     from deepcore.estimators import SequenceTagger
 
+    check_files("tagger train", options.resume, options.checkpoint, options.output, options.report)
     if options.report and not options.test:
         raise ArgumentError("tagger train: --report needs --test")
     sentences, tags = read_tagged(options.file)
@@ -123,7 +111,6 @@ def run_train(options: argparse.Namespace) -> int:
 def run_predict(options: argparse.Namespace) -> int:
     """Lines of token, tab, tag with an empty line after each sentence, as `train` reads them."""
     from deepcore.estimators import SequenceTagger
-    from deepcore.files import atomic_write
 
     if (options.file is None) == (not options.text):
         raise ArgumentError("tagger predict: expected a file of sentences or --text")
@@ -143,9 +130,5 @@ def run_predict(options: argparse.Namespace) -> int:
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     else:
         text = "".join("".join(f"{w}\t{t}\n" for w, t in row) + "\n" for row in tagged)
-    if options.output:
-        with atomic_write(Path(options.output)) as file:
-            file.write(text.encode())
-    else:
-        sys.stdout.write(text)
+    write_text(options.output, text)
     return 0

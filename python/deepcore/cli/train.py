@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from deepcore.cli import language, sources
+from deepcore.cli.commands import check_files
 from deepcore.errors import ArgumentError
 
 MODELS = ("lenet5", "vgg-small", "resnet9", "resnet18", "mlp", "documents", language.MODEL)
@@ -59,12 +59,7 @@ def run(options: argparse.Namespace) -> int:
     """Train and save; prints the accuracy on the test split if the data have one of their own."""
     from deepcore.estimators import DocumentClassifier, ImageClassifier, MLPClassifier
 
-    if options.resume and not options.checkpoint:
-        raise ArgumentError("train: --resume needs --checkpoint")
-    for path in (options.output, options.checkpoint, options.report):
-        folder = Path(path or ".").absolute().parent
-        if not folder.is_dir():  # better now than after the training
-            raise FileNotFoundError(f"{path}: there is no folder {folder}")
+    check_files("train", options.resume, options.checkpoint, options.output, options.report)
     common: dict[str, Any] = {
         "optimizer": options.optimizer, "learning_rate": 1e-3 if options.lr is None else options.lr,
         "weight_decay": options.weight_decay,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from deepcore.cli.commands import actions_of, add_run_options, check_files
 from deepcore.errors import ArgumentError, DataError
 
 Array = npt.NDArray[Any]
@@ -25,16 +26,10 @@ _DATA = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The two commands: train, predict."""
-    actions = parser.add_subparsers(dest="action", metavar="action", required=True)
-
-    def add(name: str, about: str, example: str) -> argparse.ArgumentParser:
-        return actions.add_parser(name, help=about, description=about, epilog=f"example:\n  {example}",
-                                  formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-
+    add = actions_of(parser)
     train = add("train", "Train a classifier of videos, one folder of them per class.",
                 "deepcore video train clips/ --size 64 --stride 2 --output video.safetensors")  # fmt: skip
     train.add_argument("data", help=_DATA)
-    train.add_argument("--output", default="video.safetensors", metavar="FILE", help="default: %(default)s")
     files = train.add_argument_group("of video files")
     files.add_argument(
         "--size", type=int, metavar="PIXELS", help="side to which frames are scaled (default: as they are)"
@@ -62,14 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--lr", type=float, default=3e-3, help="learning rate (default: %(default)s)")
     train.add_argument("--validation", type=float, default=0.0, metavar="SHARE", help="held out (default: %(default)s)")
     train.add_argument("--early-stopping", action="store_true", help="stop and restore the best weights")
-    train.add_argument("--max-seconds", type=float, help="limit on the training time")
-    train.add_argument("--checkpoint", metavar="FILE", help="written after each epoch and on Ctrl-C")
-    train.add_argument("--resume", action="store_true", help="go on from --checkpoint")
-    train.add_argument("--report", metavar="FILE", help="write an HTML report on x_test, y_test of an .npz")
-    train.add_argument("--seed", type=int, default=0)
-    train.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    train.add_argument("--quiet", action="store_true", help="no progress")
-    train.add_argument("--json", action="store_true", help="print the result as one line of JSON")
+    add_run_options(train, output="video.safetensors", report="x_test, y_test of an .npz")
     train.set_defaults(run=run_train)
 
     predict = add("predict", "Classify videos; with --decision frame, each of their frames.",
@@ -129,12 +117,7 @@ def run_train(options: argparse.Namespace) -> int:
     """Train and save; prints the accuracy on the test part of an .npz."""
     from deepcore.estimators import VideoClassifier
 
-    if options.resume and not options.checkpoint:
-        raise ArgumentError("video train: --resume needs --checkpoint")
-    for path in (options.output, options.checkpoint, options.report):
-        folder = Path(path or ".").absolute().parent
-        if not folder.is_dir():  # better now than after the training
-            raise FileNotFoundError(f"{path}: there is no folder {folder}")
+    check_files("video train", options.resume, options.checkpoint, options.output, options.report)
     x, y, x_test, y_test = _load(options.data)
     if options.report and x_test is None:
         raise ArgumentError("video train: --report needs an .npz with x_test and y_test")
