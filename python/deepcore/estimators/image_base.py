@@ -36,6 +36,15 @@ def views(images: Array, kind: str | None) -> Iterator[Array]:
                 yield padded[:, i : i + h, j : j + w]
 
 
+def augment_options(owner: str, augment: Any) -> dict[str, Any]:
+    """The options of `data.Augment` that a name, a dict or None stands for. ArgumentError for an unknown name."""
+    if isinstance(augment, str):
+        if augment not in AUGMENTATIONS:
+            raise ArgumentError(f"{owner}: expected augment in {sorted(AUGMENTATIONS)}, got {augment!r}")
+        augment = AUGMENTATIONS[augment]
+    return dict(augment or {})
+
+
 class ImageEstimator(SupervisedEstimator):
     """Subclasses provide the parameters named here and take images (n, h, w, c) or (n, h, w), uint8 or float."""
 
@@ -91,15 +100,9 @@ class ImageEstimator(SupervisedEstimator):
 
     def _augmentation(self, seed: int, *, classes: int | None = None) -> Augment:
         """What `augment` says, with the scaling of the pixels."""
-        options = self.augment
-        if isinstance(options, str):
-            if options not in AUGMENTATIONS:
-                raise ArgumentError(
-                    f"{type(self).__name__}: expected augment in {sorted(AUGMENTATIONS)}, got {options!r}"
-                )
-            options = AUGMENTATIONS[options]
-        return Augment(**{"classes": classes, **(options or {})}, mean=self.mean_.tolist(),
+        options = augment_options(type(self).__name__, self.augment)
+        return Augment(**{"classes": classes, **options}, mean=self.mean_.tolist(),
                        std=self.scale_.tolist(), seed=seed)  # fmt: skip
 
 
-__all__ = ["AUGMENTATIONS", "TEST_AUGMENTATIONS", "ImageEstimator", "views"]
+__all__ = ["AUGMENTATIONS", "TEST_AUGMENTATIONS", "ImageEstimator", "augment_options", "views"]

@@ -22,7 +22,7 @@ from deepcore.estimators.clips import (
     read_labels,
     shifted,
 )  # fmt: skip
-from deepcore.estimators.image_base import AUGMENTATIONS
+from deepcore.estimators.image_base import augment_options
 from deepcore.estimators.supervised import SupervisedEstimator
 from deepcore.models.video import CONV_PREFIX, ENCODERS, VIDEO_CELLS, VIDEO_OUTPUTS, VideoNet
 from deepcore.nn import Module
@@ -116,14 +116,7 @@ class VideoEstimator(SupervisedEstimator):
         self._augment_options()
 
     def _augment_options(self) -> dict[str, Any]:
-        options = self.augment
-        if isinstance(options, str):
-            if options not in AUGMENTATIONS:
-                raise ArgumentError(
-                    f"{type(self).__name__}: expected augment in {sorted(AUGMENTATIONS)}, got {options!r}"
-                )
-            options = AUGMENTATIONS[options]
-        found: dict[str, Any] = dict(options or {})
+        found = augment_options(type(self).__name__, self.augment)
         if found.get("mixup"):
             raise ArgumentError(f"{type(self).__name__}: expected augment without mixup, got {found!r}")
         return found
