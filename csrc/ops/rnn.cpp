@@ -139,12 +139,12 @@ RnnResult rnn(const RnnOptions& o, const Array& x, const RnnWeights& weights, co
       shape.packed = packed_u->template data<T>();
     }
     const bool in_steps = x.size() > 0 && kernel.reads_inputs(shape, s.inputs);
+    const Array given = contiguous(x), w_given = in_steps ? contiguous(w.w) : w.w;
     MaybeArray gates;
     if (!in_steps)
-      gates = linear(x, w.w, w.bias, Activation::none, packed_w, true);
+      gates = linear(given, w.w, w.bias, Activation::none, packed_w, true);
     else if (keep)
       gates = make({s.steps, s.batch, s.gates * s.hidden});
-    const Array given = contiguous(x), w_given = contiguous(w.w);
     if (in_steps && packed_w) {
       checked(op, "packed w", packed_w, {kernels<T>(x.device()).matmul->packed_b_size(s.inputs, w.w.shape(0))}, x);
       DC_CHECK(packed_w->is_contiguous(), ShapeError, op, ": expected packed w contiguous");
