@@ -59,7 +59,6 @@ class Task(NamedTuple):
     batch: Callable[[int], tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]
     loss: Callable[[Tensor, np.ndarray[Any, Any]], Tensor]
     learned: Callable[[Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]], bool]
-    words: str
 
 
 def copying() -> Task:
@@ -80,7 +79,7 @@ def copying() -> Task:
         found = predict(x_test)[:, -length:].argmax(-1)
         return bool(np.mean(found == y_test[:, -length:]) > 0.25)
 
-    return Task(kinds + 2, kinds + 1, True, 1500, lambda s: batch(s), loss, learned, "a quarter of the symbols right")
+    return Task(kinds + 2, kinds + 1, True, 1500, batch, loss, learned)
 
 
 def adding() -> Task:
@@ -99,7 +98,7 @@ def adding() -> Task:
     def loss(z: Tensor, y: Any) -> Tensor:
         return ops.mse_loss(z, tensor(y))
 
-    return Task(2, 1, False, 1500, lambda s: batch(s), loss, learned, "squared error <= 0.01")
+    return Task(2, 1, False, 1500, batch, loss, learned)
 
 
 def rows(folder: Path) -> Task:
@@ -118,7 +117,7 @@ def rows(folder: Path) -> Task:
     def loss(z: Tensor, labels: Any) -> Tensor:
         return ops.softmax_cross_entropy(z, tensor(labels))
 
-    return Task(28, 10, False, 1500, batch, loss, learned, "95 % of images held out")
+    return Task(28, 10, False, 1500, batch, loss, learned)
 
 
 def steps_to_learn(task: Task, gates: str, make: Callable[[Any], optim.Optimizer], seed: int) -> float:
@@ -164,7 +163,7 @@ def main(argv: list[str], program: str) -> int:
     try:
         runs = _runs(options)
     except Error as e:
-        print(f"{program}: {e}", file=sys.stderr)
+        print(e, file=sys.stderr)
         return 2
     print(_table(runs))
     if options.json:
