@@ -1,4 +1,5 @@
-// Layer normalisation: y = (x - mean) * rstd * gamma + beta, statistics over each row; see kernels/norm.h.
+// Layer normalisation: y = (x - mean) * rstd * gamma + beta, statistics over each row; see kernels/norm.h. Recurrent
+// layers take the functions of one row.
 // One row in cache, lanes along the row; ggamma and gbeta are column sums by chunks of rows, added in double in their
 // order. Split: chunks of about kChunkBytes, as in norm.cpp. Bound: memory bandwidth.
 #pragma once
@@ -45,28 +46,68 @@ DC_INLINE Vec<T> first_lanes(Vec<T> v, int m) {
 }
 
 template <class T>
+struct RowMoments {
+  T mean, rstd;
+};
+
+template <class T>
+DC_INLINE RowMoments<T> row_moments(int64_t c, T epsilon, const T* x) {
+  const T mean = row_sum<T>(c, [&](int64_t k, int m) { return load_any(x + k, m); }) / static_cast<T>(c);
+  const Vec<T> centre = Vec<T>::set(mean);
+  const T square = row_sum<T>(c, [&](int64_t k, int m) {
+    const Vec<T> d = first_lanes(load_any(x + k, m) - centre, m);
+    return d * d;
+  });
+  const double variance = static_cast<double>(square) / static_cast<double>(c);
+  return {mean, static_cast<T>(1.0 / ::sqrt(variance + static_cast<double>(epsilon)))};
+}
+
+template <class T>
+DC_INLINE void row_apply(int64_t c, const T* x, const RowMoments<T>& of, const T* gamma, const T* beta, T* y) {
+  const Vec<T> centre = Vec<T>::set(of.mean), scale = Vec<T>::set(of.rstd), zero = Vec<T>::zero(),
+               one = Vec<T>::set(T(1));
+  for_vectors<T>(c, [&](int64_t k, int m) {
+    const Vec<T> hat = (load_any(x + k, m) - centre) * scale;
+    store_any(y + k, fma(hat, gamma ? load_any(gamma + k, m) : one, beta ? load_any(beta + k, m) : zero), m);
+  });
+}
+
+// gx, may be null, = rstd (g gamma - mean(g gamma) - xhat mean(g gamma xhat)); see(k, m, g, xhat) meets every register.
+template <class T, class See>
+DC_INLINE void row_pull(int64_t c, const T* x, const T* g, const RowMoments<T>& of, const T* gamma, T* gx,
+                        const See& see) {
+  const Vec<T> centre = Vec<T>::set(of.mean), scale = Vec<T>::set(of.rstd), one = Vec<T>::set(T(1));
+  Vec<T> a = Vec<T>::zero(), b = a;
+  for_vectors<T>(c, [&](int64_t k, int m) {
+    const Vec<T> gv = load_any(g + k, m), hat = first_lanes((load_any(x + k, m) - centre) * scale, m);
+    const Vec<T> weighted = gamma ? gv * load_any(gamma + k, m) : gv;
+    a = a + weighted;
+    b = fma(weighted, hat, b);
+    see(k, m, gv, hat);
+  });
+  if (!gx) return;
+  const Vec<T> mean_g = Vec<T>::set(a.sum() / static_cast<T>(c)), mean_gx = Vec<T>::set(b.sum() / static_cast<T>(c));
+  for_vectors<T>(c, [&](int64_t k, int m) {
+    const Vec<T> gv = load_any(g + k, m), hat = (load_any(x + k, m) - centre) * scale;
+    const Vec<T> weighted = gv * (gamma ? load_any(gamma + k, m) : one);
+    store_any(gx + k, scale * (weighted - mean_g - hat * mean_gx), m);
+  });
+}
+template <class T>
+DC_INLINE void row_pull(int64_t c, const T* x, const T* g, const RowMoments<T>& of, const T* gamma, T* gx) {
+  row_pull(c, x, g, of, gamma, gx, [](int64_t, int, Vec<T>, Vec<T>) {});
+}
+
+template <class T>
 void row_norm(int64_t rows, int64_t c, T epsilon, const T* x, const T* gamma, const T* beta, T* y, T* mean, T* rstd,
               Context& context) {
   if (c == 0) return;
   parallel_for(context, rows, 1 + 16384 / c, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
-      const T* from = x + row * c;
-      T* to = y + row * c;
-      const T mu = row_sum<T>(c, [&](int64_t k, int m) { return load_any(from + k, m); }) / static_cast<T>(c);
-      const Vec<T> centre = Vec<T>::set(mu);
-      const T square = row_sum<T>(c, [&](int64_t k, int m) {
-        const Vec<T> d = first_lanes(load_any(from + k, m) - centre, m);
-        return d * d;
-      });
-      const T r = static_cast<T>(
-          1.0 / ::sqrt(static_cast<double>(square) / static_cast<double>(c) + static_cast<double>(epsilon)));
-      const Vec<T> scale = Vec<T>::set(r), zero = Vec<T>::zero(), one = Vec<T>::set(T(1));
-      for_vectors<T>(c, [&](int64_t k, int m) {
-        const Vec<T> hat = (load_any(from + k, m) - centre) * scale;
-        store_any(to + k, fma(hat, gamma ? load_any(gamma + k, m) : one, beta ? load_any(beta + k, m) : zero), m);
-      });
-      mean[row] = mu;
-      rstd[row] = r;
+      const RowMoments<T> of = row_moments(c, epsilon, x + row * c);
+      row_apply(c, x + row * c, of, gamma, beta, y + row * c);
+      mean[row] = of.mean;
+      rstd[row] = of.rstd;
     }
   });
 }
@@ -84,28 +125,14 @@ void row_norm_grad(int64_t rows, int64_t c, const T* x, const T* g, const T* mea
       T* sum_gx = partial ? sum_g + c : nullptr;
       if (partial) ::memset(sum_g, 0, static_cast<size_t>(2 * c) * sizeof(T));
       for (int64_t row = begin; row < end; ++row) {
-        const T *xr = x + row * c, *gr = g + row * c;
-        const Vec<T> centre = Vec<T>::set(mean[row]), scale = Vec<T>::set(rstd[row]), one = Vec<T>::set(T(1));
-        // Means of g gamma and g gamma xhat; the sums over rows of g and g xhat grow along.
-        Vec<T> a = Vec<T>::zero(), b = a;
-        for_vectors<T>(c, [&](int64_t k, int m) {
-          const Vec<T> gv = load_any(gr + k, m), hat = first_lanes((load_any(xr + k, m) - centre) * scale, m);
-          const Vec<T> weighted = gamma ? gv * load_any(gamma + k, m) : gv;
-          a = a + weighted;
-          b = fma(weighted, hat, b);
-          if (partial) {
-            store_any(sum_g + k, load_any(sum_g + k, m) + gv, m);
-            store_any(sum_gx + k, fma(gv, hat, load_any(sum_gx + k, m)), m);
-          }
-        });
-        if (!gx) continue;
-        const Vec<T> mean_g = Vec<T>::set(a.sum() / static_cast<T>(c)),
-                     mean_gx = Vec<T>::set(b.sum() / static_cast<T>(c));
-        for_vectors<T>(c, [&](int64_t k, int m) {
-          const Vec<T> gv = load_any(gr + k, m), hat = (load_any(xr + k, m) - centre) * scale;
-          const Vec<T> weighted = gv * (gamma ? load_any(gamma + k, m) : one);
-          store_any(gx + row * c + k, scale * (weighted - mean_g - hat * mean_gx), m);
-        });
+        const RowMoments<T> of{mean[row], rstd[row]};
+        // The sums over rows of g and g xhat grow along.
+        row_pull(c, x + row * c, g + row * c, of, gamma, gx ? gx + row * c : nullptr,
+                 [&](int64_t k, int m, Vec<T> gv, Vec<T> hat) {
+                   if (!partial) return;
+                   store_any(sum_g + k, load_any(sum_g + k, m) + gv, m);
+                   store_any(sum_gx + k, fma(gv, hat, load_any(sum_gx + k, m)), m);
+                 });
       }
     }
   });

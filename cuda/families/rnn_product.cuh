@@ -31,7 +31,7 @@ template <class T>
 struct StepProduct {
   RowTerms<T> a;
   const T* u;
-  long long rows, hidden, k;
+  long long u_row, rows, units, k;
   int wide;  // groups of 16 bytes of a and u are aligned
 };
 
@@ -56,7 +56,8 @@ DC_DEVICE void for_groups(bool wide, const F& f) {
     f(e / per_run, e % per_run * width);
 }
 
-// Forward: kGates gates of a few units, sum over `from` of U[gate][unit][from]. Terms lie along p.
+// Forward: kGates gates of a few units, sum over `from` of U[gate][unit][from]. Terms lie along p. A projection is one
+// gate.
 template <class T, int kGates>
 struct GateWeights {
   static constexpr int kUnits = 8 * (4 / kGates), kColumns = kGates * kUnits, kLaneColumns = kColumns / 8;
@@ -65,8 +66,8 @@ struct GateWeights {
   static DC_DEVICE void issue(const StepProduct<T>& s, long long unit0, long long p0, T* tile) {
     for_groups<T, kColumns>(s.wide, [&](int column, int place) {
       const long long unit = unit0 + column % kUnits, p = p0 + place;
-      const bool valid = unit < s.hidden && p < s.k;
-      const T* from = s.u + (column / kUnits * s.hidden + unit) * s.hidden + p;
+      const bool valid = unit < s.units && p < s.k;
+      const T* from = s.u + (column / kUnits * s.units + unit) * s.u_row + p;
       copy_terms(s.wide, tile + column * kRnnPitch + place, valid ? from : s.u, valid);
     });
   }
@@ -90,8 +91,8 @@ struct StateWeights {
   static DC_DEVICE void issue(const StepProduct<T>& s, long long unit0, long long p0, T* tile) {
     for_groups<T, kRnnChunk>(s.wide, [&](int term, int place) {
       const long long unit = unit0 + place, p = p0 + term;
-      const bool valid = unit < s.hidden && p < s.k;
-      copy_terms(s.wide, tile + term * kUnits + place, valid ? s.u + p * s.hidden + unit : s.u, valid);
+      const bool valid = unit < s.units && p < s.k;
+      copy_terms(s.wide, tile + term * kUnits + place, valid ? s.u + p * s.u_row + unit : s.u, valid);
     });
   }
   static DC_DEVICE void read(const T* tile, int p, T (&b)[kLaneColumns][4]) {
@@ -178,7 +179,7 @@ struct StepTile {
   static DC_DEVICE void for_units(const StepProduct<T>& s, long long row0, long long unit0, const F& f) {
     for (int e = static_cast<int>(thread_index().x); e < kRows * kUnits; e += kRnnThreads) {
       const int i = e / 8 % kRows, j = e / (8 * kRows) * 8 + e % 8;
-      if (row0 + i < s.rows && unit0 + j < s.hidden) f(row0 + i, unit0 + j, i, j);
+      if (row0 + i < s.rows && unit0 + j < s.units) f(row0 + i, unit0 + j, i, j);
     }
   }
 };
@@ -190,14 +191,14 @@ struct StepPlace {
 template <class Tile, class T>
 DC_DEVICE StepPlace step_place(const StepProduct<T>& s) {
   long long row, unit;
-  divide(block_index().x, (s.hidden + Tile::kUnits - 1) / Tile::kUnits, &row, &unit);
+  divide(block_index().x, (s.units + Tile::kUnits - 1) / Tile::kUnits, &row, &unit);
   return {row * Tile::kRows, unit * Tile::kUnits};
 }
 
 // with(tile) of the largest tile that leaves no multiprocessor idle.
 template <class T, class Weights, class With>
-void with_step_tile(long long rows, long long hidden, const With& with) {
-  const auto blocks = [&]<class Tile>(Tile) { return ceil_div(rows, Tile::kRows) * ceil_div(hidden, Tile::kUnits); };
+void with_step_tile(long long rows, long long units, const With& with) {
+  const auto blocks = [&]<class Tile>(Tile) { return ceil_div(rows, Tile::kRows) * ceil_div(units, Tile::kUnits); };
   const auto launch_one = [&]<class Tile>(Tile tile) { with(tile, static_cast<unsigned>(blocks(tile))); };
   using Small = StepTile<T, Weights, 2>;
   if constexpr (sizeof(T) == sizeof(float)) {

@@ -272,7 +272,7 @@ def not_equal(a: Array, b: Array) -> Array: ...
 def num_threads() -> int: ...
 def one_hot(index: Array, c: int, on: float, off: float, dtype: Any) -> Array: ...
 def pack_linear(w: Array) -> Array: ...
-def pack_rnn(cell: int, u: Array) -> Array: ...
+def pack_rnn(cell: int, u: Array, projection: Array | None = None) -> Array: ...
 def pool_gather(x: Array, index: Array, options: PoolOptions) -> Array: ...
 def pool_scatter(g: Array, index: Array, shape: Sequence[int], options: PoolOptions) -> Array: ...
 def power(a: Array, b: Array, p0: float = 0.0, p1: float = 0.0) -> Array: ...
@@ -356,37 +356,23 @@ def rmsprop_step(
     momentum: float,
 ) -> None: ...
 def rnn(
-    options: tuple[int, int, tuple[float, float, float], bool],
-    x: Array,
-    w: Array,
-    u: Array,
-    bias: Array | None = None,
-    bias_h: Array | None = None,
-    peephole: Array | None = None,
-    h0: Array | None = None,
-    c0: Array | None = None,
-    lengths: Array | None = None,
+    options: tuple[int, int, tuple[float, float, float], bool, tuple[float, float]],
+    tensors: Sequence[Array | None],
+    given: Sequence[Array | None],
     keep: bool = False,
     packed_w: Array | None = None,
     packed_u: Array | None = None,
-) -> tuple[Array, Array, Array | None, tuple[Array, Array, Array | None, Array | None] | None]: ...
+) -> tuple[Array, Array, Array | None, list[Array | None] | None]: ...
 def rnn_grad(
-    options: tuple[int, int, tuple[float, float, float], bool],
+    options: tuple[int, int, tuple[float, float, float], bool, tuple[float, float]],
     gy: Array | None,
     gh: Array | None,
     gc: Array | None,
-    saved: tuple[Array, Array, Array | None, Array | None],
-    needed: tuple[bool, bool, bool, bool, bool, bool, bool, bool],
-    x: Array,
-    w: Array,
-    u: Array,
-    bias: Array | None = None,
-    bias_h: Array | None = None,
-    peephole: Array | None = None,
-    lengths: Array | None = None,
-) -> tuple[
-    Array | None, Array | None, Array | None, Array | None, Array | None, Array | None, Array | None, Array | None
-]: ...
+    saved: Sequence[Array | None],
+    needed: Sequence[bool],
+    tensors: Sequence[Array | None],
+    given: Sequence[Array | None],
+) -> list[Array | None]: ...
 def round(x: Array, p0: float = 0.0, p1: float = 0.0) -> Array: ...
 def rsqrt(x: Array, p0: float = 0.0, p1: float = 0.0) -> Array: ...
 def scalar(arg0: float, arg1: Array) -> Array: ...

@@ -12,7 +12,7 @@ from deepcore import nn, ops
 from deepcore.autograd import grad, no_grad
 from deepcore.errors import ArgumentError, ShapeError
 from deepcore.nn.rnn_direction import Draws
-from deepcore.ops.rnn import CELLS
+from deepcore.ops.rnn import CELLS, recurrent_gates
 from deepcore.tensor import Tensor, tensor
 
 if TYPE_CHECKING:
@@ -178,8 +178,6 @@ def gate_values(layer: nn.Recurrent, x: Tensor, state: nn.RecurrentState | None 
     kind = CELLS[layer.cell]
     if not kind.sloped:
         raise ArgumentError(f"gate_values: expected a cell with gates, got {layer.cell!r}")
-    if layer.zoneout != (0.0, 0.0) or not layer.layer0.fused:
-        raise ArgumentError("gate_values: expected a layer without zoneout, layer norm, projection or refined gates")
     found: list[dict[str, Array]] = []
     with no_grad():
         y = x if layer.time_major else ops.swap_axes(x, 0, 1)
@@ -188,50 +186,13 @@ def gate_values(layer: nn.Recurrent, x: Tensor, state: nn.RecurrentState | None 
             for part in row:
                 at = len(found)
                 h0, c0 = (None, None) if state is None else (state.h[at], None if state.c is None else state.c[at])
-                reverse = len(sides) == 1
-                out = part.run(y, h0, c0, Draws(), gate=layer.gate,
-                               slope=layer._slopes[: len(kind.sloped)], reverse=reverse)  # fmt: skip
-                sides.append(out[0])
-                found.append(_gates(part, layer, y.numpy(), out[0].numpy(), h0, c0, reverse))
+                given = part.arguments(y, h0, c0, Draws(), (layer.zoneout[0], layer.zoneout[1]), gate=layer.gate,
+                                       slope=layer._slopes[: len(kind.sloped)], reverse=len(sides) == 1)  # fmt: skip
+                gates, result = recurrent_gates(**given)
+                sides.append(result[0])
+                found.append({name: gate.numpy() for name, gate in gates.items()})
             y = sides[0] if len(sides) == 1 else ops.concatenate(sides, -1)
     return found
-
-
-def _gates(
-    part: Any, layer: nn.Recurrent, x: Array, h: Array, h0: Tensor | None, c0: Tensor | None, reverse: bool
-) -> dict[str, Array]:
-    """The gates of one layer in one direction from its inputs and its states (steps, n, ...)."""
-    kind = CELLS[layer.cell]
-    hidden = h.shape[-1]
-    if reverse:
-        x, h = x[::-1], h[::-1]
-    zero = np.zeros((1, *h.shape[1:]), np.float32)
-    before = np.concatenate([zero if h0 is None else h0.numpy()[None], h])[: len(h)]
-    z = x @ part.weight.numpy().T + before @ part.recurrent_weight.numpy().T
-    if part.bias is not None:
-        z = z + part.bias.numpy()
-    sums = {g: z[..., i * hidden : (i + 1) * hidden].astype(np.float64) for i, g in enumerate(kind.gates)}
-    slopes = dict(zip(kind.sloped, layer.slope, strict=True))
-
-    def opened(gate: str, value: Array) -> Array:
-        if layer.gate == "binary":
-            return np.asarray(value > 0, np.float64)
-        k = slopes[gate]
-        return np.clip(k * value / 4 + 0.5, 0, 1) if layer.gate == "hard" else 1 / (1 + np.exp(-k * value))
-
-    if part.peephole is None:
-        values = {g: opened(g, sums[g]) for g in kind.sloped}
-    else:
-        seen = dict(zip(kind.peepholes, part.peephole.numpy().astype(np.float64), strict=True))
-        c = zero[0].astype(np.float64) if c0 is None else c0.numpy().astype(np.float64)
-        values = {g: np.empty_like(sums[g]) for g in kind.sloped}
-        for t in range(len(h)):
-            now = {g: opened(g, sums[g][t] + seen[g] * c) for g in kind.sloped if g != "o"}
-            c = now["f"] * c + now.get("i", 1 - now["f"]) * np.tanh(sums["g"][t])
-            now["o"] = opened("o", sums["o"][t] + seen["o"] * c)
-            for g, value in now.items():
-                values[g][t] = value
-    return {g: v[::-1] if reverse else v for g, v in values.items()}
 
 
 def token_influence(

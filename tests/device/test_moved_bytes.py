@@ -17,6 +17,8 @@ from deepcore import nn, ops, optim
 from deepcore.ops.rnn import CELLS as RECURRENT
 from deepcore.ops.rnn import recurrent
 from tests.device.emulated import device_module, hooked, labels, tensor
+from tests.device.test_recurrent_on_device import on_device
+from tests.ops.test_rnn import around
 
 pytestmark = hooked
 
@@ -270,7 +272,7 @@ def test_bias_and_activation_of_a_product_cost_no_pass(activation: str) -> None:
 # Numbers of a step for each sequence and unit, besides u: in inference, in training, of the gradient.
 NUMBERS = {
     "tanh": (4, 4, 6), "relu": (4, 4, 6), "lstm": (12, 16, 19), "coupled": (10, 13, 16), "gru": (8, 12, 15),
-    "gru_before": (14, 15, 16), "mgu": (11, 12, 16),
+    "gru_before": (14, 15, 16), "mgu": (11, 12, 16), "refined": (12, 16, 19),
 }  # fmt: skip
 
 
@@ -302,3 +304,20 @@ def test_a_step_of_a_recurrent_layer(cell: str, pass_: str) -> None:
     u = gates * hidden / batch
     assert numbers + u <= once <= MOST * (numbers + u)
     assert once < asked <= MOST * (numbers + tiles + batch / 8 * u)
+
+
+@pytest.mark.parametrize(("projection", "norm"), [(0, False), (32, False), (0, True), (32, True)])
+def test_launches_of_what_stands_around_a_cell(projection: int, norm: bool) -> None:
+    # One product and its cells, the cells of whole rows, a projection.
+    def prepare(steps: int, gradient: bool) -> Callable[[], Any]:
+        given = on_device(around("lstm", steps, 32, 4, 64, projection, norm))
+        if not gradient:
+            return lambda: recurrent(**given)
+        given["h0"] = given["h0"].detach().requires_grad_()
+        y = recurrent(**given)[0]
+        g = tensor(*y.shape)
+        return lambda: dc.grad([y], [given["h0"]], [g])
+
+    for gradient in (False, True):
+        few, many = (moved(lambda n=n, gradient=gradient: prepare(n, gradient)) for n in (1, 2))
+        assert many.launches - few.launches == 1 + norm + (projection > 0)

@@ -12,6 +12,7 @@ from deepcore import nn, ops, optim
 from deepcore.graph import CapturedStep
 from deepcore.ops.rnn import CELLS, PackedRecurrent, recurrent
 from tests.device.test_products_on_device import precision
+from tests.ops.test_rnn import AROUND, around
 
 __all__ = ["precision"]  # a fixture
 
@@ -108,6 +109,42 @@ def test_rows_have_the_same_bits_in_any_batch(cell: str, hidden: int) -> None:
         some, some_grads = derivatives(cell, rows(t, 0, batch), 7, largest)
         for a, e in zip((*some, *some_grads), (*results, *grads), strict=True):
             assert a.tobytes() == np.ascontiguousarray(e[..., :batch, :]).tobytes(), batch
+
+
+def on_device(given: dict[str, Any]) -> dict[str, Any]:
+    """The same arguments on the device."""
+
+    def move(a: Any) -> Any:
+        if isinstance(a, tuple):
+            moved = [move(part) for part in a]
+            return type(a)(*moved) if hasattr(a, "_fields") else tuple(moved)
+        return a.cuda() if isinstance(a, dc.Tensor) else a
+
+    return {name: move(a) for name, a in given.items()}
+
+
+@pytest.mark.parametrize(("cell", "projection", "norm"), AROUND)
+def test_what_stands_around_a_cell_has_the_same_bits_step_by_step_and_in_any_batch(
+    cell: str, projection: int, norm: bool
+) -> None:
+    with dc.no_grad():
+        for drawn in (False, True):
+            cpu = around(cell, 4, 37, 9, 45, projection, norm, drawn)
+            given = on_device(cpu)
+            y, *last = recurrent(**given)
+            for a, e in zip((y, *last), recurrent(**cpu), strict=True):
+                np.testing.assert_allclose(a.numpy(), e.numpy(), rtol=1e-4, atol=1e-4)
+            state = {name: given[name] for name in ("h0", "c0") if name in given}
+            for t in range(4):
+                now = given | state | {"x": given["x"][t : t + 1]}
+                now["zoneout"] = tuple(z[t : t + 1] if isinstance(z, dc.Tensor) else z for z in given["zoneout"])
+                out, *rest = recurrent(**now)
+                assert bits([out[0]]) == bits([y[t]]), f"step {t}"
+                state = dict(zip(state, rest, strict=True))
+            assert bits(state.values()) == bits(last)
+            one = given | {"x": given["x"][:, :1]} | {n: given[n][:1] for n in ("h0", "c0", "h_mask") if n in given}
+            one["zoneout"] = tuple(z[:, :1] if isinstance(z, dc.Tensor) else z for z in given["zoneout"])
+            assert bits([recurrent(**one)[0]]) == bits([y[:, :1]])
 
 
 def test_what_lies_beyond_a_sequence_is_not_read_back() -> None:

@@ -16,6 +16,8 @@ import deepcore as dc
 from deepcore import nn, ops, optim
 from deepcore.ops import rnn
 from tests.device.emulated import device_module, hooked, labels, tensor
+from tests.device.test_recurrent_on_device import on_device
+from tests.ops.test_rnn import around
 
 pytestmark = hooked
 
@@ -37,6 +39,15 @@ def recurrent(cell: str, hidden: int) -> None:
         leaves |= {"c0": tensor(48, hidden), "peephole": tensor(len(kind.peepholes), hidden)}
     leaves = {name: t.detach().requires_grad_() for name, t in leaves.items()}
     y = rnn.recurrent(**leaves, cell=cell, lengths=[2, 3] * 24)
+    dc.grad(list(y), list(leaves.values()), [tensor(*r.shape) for r in y])
+
+
+def recurrent_around(cell: str, projection: int, norm: bool) -> None:
+    """The same with what stands around the cell."""
+    given = on_device(around(cell, 3, 48, 64, 64, projection, norm))
+    del given["bias"]
+    leaves = {name: given[name].detach().requires_grad_() for name in ("x", "w", "u", "h0")}
+    y = rnn.recurrent(**given | leaves, lengths=[2, 3] * 24)
     dc.grad(list(y), list(leaves.values()), [tensor(*r.shape) for r in y])
 
 
@@ -94,6 +105,10 @@ CASES: dict[str, Callable[[], Any]] = {
         tensor(128, 256), tensor(256), tensor(128), key=(1, 2, 3), steps=1, data=tensor(64, 256)
     ),
     **{f"recurrent layer, {cell}": lambda cell=cell: recurrent(cell, 64) for cell in rnn.CELLS},
+    **{
+        f"recurrent layer, {cell}, projection {p}, norm {n}": lambda around=(cell, p, n): recurrent_around(*around)
+        for cell, p, n in (("gru_before", 0, False), ("gru", 0, True), ("lstm", 32, False), ("lstm", 32, True))
+    },
     "statistics of chains": lambda: ops.rbm_statistics(*(tensor(64, n) for n in (256, 128, 256, 128))),
 }
 

@@ -1,4 +1,4 @@
-"""What recurrent layers have besides the kernel: projection, layer norm, dropouts of states, refined gates."""
+"""What stands around the cells of recurrent layers: projection, layer norm, dropouts of states, refined gates."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ VARIANTS: dict[str, Any] = {
     "norm of lstm": lambda **k: nn.LSTM(3, 6, layer_norm=True, **k),
     "norm of gru": lambda **k: nn.GRU(3, 6, layer_norm=True, **k),
     "norm of a plain net": lambda **k: nn.SimpleRNN(3, 6, layer_norm=True, **k),
+    "projected norm": lambda **k: nn.LSTM(3, 6, layer_norm=True, projection=4, **k),
     "refined": lambda **k: nn.LSTM(3, 6, coupled=True, refine=True, **k),
+    "refined norm": lambda **k: nn.LSTM(3, 6, coupled=True, refine=True, layer_norm=True, **k),
     "zoneout": lambda **k: nn.LSTM(3, 6, zoneout=(0.2, 0.5), **k),
     "zoneout of mgu": lambda **k: nn.MGU(3, 6, zoneout=0.3, **k),
     "recurrent dropout": lambda **k: nn.GRU(3, 6, reset="before", recurrent_dropout=0.3, **k),
@@ -66,10 +68,9 @@ def reference(layer: Any, x: Any) -> Any:
             r, z = sigmoid(gates[0]), sigmoid(gates[1])
             new_h = (1 - z) * np.tanh((outer + b)[:, 12:] + (r * h) @ u[12:].T) + z * h
         else:
-            if layer.cell == "coupled":
-                f, g, o = gates
-                f = sigmoid(f)
-                r = sigmoid(x[:, t] @ p["refine_weight"].T + h @ p["refine_recurrent_weight"].T + p["refine_bias"])
+            if layer.cell == "refined":
+                f, g, o, r = gates
+                f, r = sigmoid(f), sigmoid(r)
                 f = r * (1 - (1 - f) ** 2) + (1 - r) * f**2
                 i = 1 - f
             else:
@@ -168,7 +169,7 @@ def test_zoneout_keeps_the_asked_share_of_old_values() -> None:
     assert abs(kept - 0.3) < 0.02
 
 
-def test_lengths_hold_for_the_loop_too() -> None:
+def test_lengths_hold_with_a_projection() -> None:
     layer, x = nn.LSTM(3, 6, projection=4, bidirectional=True, seed=0), series(3, 6)
     y, state = layer(x, lengths=[6, 2, 4])
     for i, n in enumerate((6, 2, 4)):
@@ -201,6 +202,7 @@ def test_learns(name: str) -> None:
         (lambda: nn.LSTM(2, 3, layer_norm=True, peephole=True), "without peepholes"),
         (lambda: nn.LSTM(2, 3, zoneout=1.0), "zoneout"),
         (lambda: nn.LSTM(2, 3, zoneout=(0.1, 0.2, 0.3)), "zoneout"),
+        (lambda: nn.GRU(2, 3, zoneout=(0.1, 0.2)), "no zoneout of c"),
         (lambda: nn.LSTM(2, 3, recurrent_dropout=1.5), "Dropout"),
     ],
 )

@@ -20,7 +20,8 @@ CELLS: dict[str, dict[str, Any]] = {
     "lstm": {}, "peephole": {"cell": "lstm", "peephole": True}, "coupled": {}, "gru": {}, "gru_before": {}, "mgu": {},
     "steep": {"cell": "lstm", "slope": (2.0, 3.0, 0.5)}, "hard": {"cell": "gru", "gate": "hard"},
     "binary": {"cell": "mgu", "gate": "binary"}, "learned": {"cell": "lstm", "slope": "learned"},
-    "both": {"cell": "lstm", "bidirectional": True},
+    "both": {"cell": "lstm", "bidirectional": True}, "refined": {"cell": "coupled", "refine": True},
+    "zoneout": {"cell": "gru", "zoneout": 0.25},
 }  # fmt: skip
 
 
@@ -58,7 +59,8 @@ def test_gates_make_the_states(name: str) -> None:
         return np.asarray(x[:, t] @ w[rows[gate]].T + b[rows[gate]] + state @ u[rows[gate]].T)
 
     for t in range(6):
-        if kind in ("lstm", "coupled"):
+        old = h
+        if kind in ("lstm", "coupled", "refined"):
             c = g["f"][t] * c + (g["i"][t] if kind == "lstm" else 1 - g["f"][t]) * np.tanh(z("g", t, h))
             h = g["o"][t] * np.tanh(c)
         elif kind == "mgu":
@@ -69,6 +71,7 @@ def test_gates_make_the_states(name: str) -> None:
             inner = h @ u[rows["n"]].T + part.bias_h.numpy()
             n = np.tanh(x[:, t] @ w[rows["n"]].T + b[rows["n"]] + g["r"][t] * inner)
             h = (1 - g["z"][t]) * n + g["z"][t] * h
+        h = made.zoneout[0] * old + (1 - made.zoneout[0]) * h
     np.testing.assert_allclose(last.h.numpy()[0], h, rtol=1e-4, atol=1e-5)
 
 

@@ -72,8 +72,7 @@ class Recurrent(Module):
         time_major: x is (steps, n, inputs), and y too.
         seed: of the initial weights and of dropout.
 
-    Where recurrent_dropout, zoneout, layer_norm, projection or refine are on, steps run as a loop of operations,
-    several times slower than the fused kernel. ArgumentError for options that the cell doesn't have.
+    ArgumentError for options that the cell doesn't have.
     """
 
     layer0: Direction
@@ -90,6 +89,9 @@ class Recurrent(Module):
     ) -> None:  # fmt: skip
         super().__init__()
         owner = type(self).__name__
+        if refine and cell != "coupled":
+            raise ArgumentError(f"{owner}: expected cell 'coupled' for refined gates, got {cell!r}")
+        cell = "refined" if refine else cell
         if cell not in CELLS:
             raise ArgumentError(f"{owner}: expected cell in {list(CELLS)}, got {cell!r}")
         kind = CELLS[cell]
@@ -107,15 +109,17 @@ class Recurrent(Module):
             raise ArgumentError(
                 f"{owner}: expected a projection from 1 to {hidden} with LSTM cells, got {projection} with {cell!r}"
             )
-        if refine and cell != "coupled":
-            raise ArgumentError(f"{owner}: expected cell 'coupled' for refined gates, got {cell!r}")
         if layer_norm and (cell in ("gru_before", "mgu") or peephole):
             raise ArgumentError(
                 f"{owner}: expected layer norm without peepholes and for cells of one product, got {cell!r}"
             )
-        self.zoneout = (float(zoneout),) * 2 if isinstance(zoneout, (int, float)) else tuple(map(float, zoneout))
+        if isinstance(zoneout, (int, float)):
+            zoneout = (zoneout, zoneout if kind.has_c else 0.0)
+        self.zoneout = tuple(map(float, zoneout))
         if len(self.zoneout) != 2 or not all(0 <= p < 1 for p in self.zoneout):
             raise ArgumentError(f"{owner}: expected zoneout in [0, 1), one number or two, got {zoneout}")
+        if self.zoneout[1] and not kind.has_c:
+            raise ArgumentError(f"{owner}: expected no zoneout of c with {cell!r}, got {zoneout}")
         if slope == "learned" and not kind.sloped:
             raise ArgumentError(f"{owner}: expected a cell with gates for learned slopes, got {cell!r}")
         self.inputs, self.hidden, self.layers, self.cell = inputs, hidden, layers, cell
@@ -134,7 +138,7 @@ class Recurrent(Module):
             for d in range(self.directions):
                 part = Direction(
                     cell, width, hidden, bias=bias, peephole=peephole, projection=projection, layer_norm=layer_norm,
-                    refine=refine, init=init, recurrent_init=recurrent_init, slopes=learned, generator=generator,
+                    init=init, recurrent_init=recurrent_init, slopes=learned, generator=generator,
                 )  # fmt: skip
                 setattr(self, f"layer{i}" + ("_reverse" if d else ""), part)
                 row.append(part)
@@ -166,9 +170,9 @@ class Recurrent(Module):
 
     def _set_gates(self, how: float | str, longest: int | None, generator: random.Generator) -> None:
         owner, kind, hidden = type(self).__name__, CELLS[self.cell], self.hidden
-        keeping = {"lstm": "f", "coupled": "f", "gru": "z", "gru_before": "z", "mgu": "f"}.get(self.cell)
-        if keeping is None:
+        if not kind.sloped:
             raise ArgumentError(f"{owner}: expected a cell with gates for gate_init, got {self.cell!r}")
+        keeping = "f" if "f" in kind.gates else "z"
         if isinstance(how, str) and how not in ("chrono", "uniform"):
             raise ArgumentError(f"{owner}: expected gate_init a number, 'chrono' or 'uniform', got {how!r}")
         if (how == "chrono") != (longest is not None) or (longest is not None and longest < 3):
@@ -230,10 +234,9 @@ class Recurrent(Module):
             raise ShapeError(f"{owner}: expected x (n, steps, {self.inputs}), got {x.shape}")
         y = x if self.time_major else ops.swap_axes(x, 0, 1)
         self._check_state(state, y.shape[1])
-        has_c = CELLS[self.cell].has_c
         draws, zoneout = Draws(), self.zoneout
         if self.training:
-            draws = Draws(self.weight_drop, self.recurrent_dropout, (self.h_zoneout, self.c_zoneout if has_c else None))
+            draws = Draws(self.weight_drop, self.recurrent_dropout, (self.h_zoneout, self.c_zoneout))
             zoneout = (0.0, 0.0)
         h_last: list[Tensor] = []
         c_last: list[Tensor] = []
@@ -243,10 +246,11 @@ class Recurrent(Module):
                 at = i * self.directions + d
                 h0 = None if state is None else state.h[at]
                 c0 = None if state is None or state.c is None else state.c[at]
-                out = part.run(
+                given = part.arguments(
                     y, h0, c0, draws, (zoneout[0], zoneout[1]), lengths=lengths, gate=self.gate,
                     slope=self._slopes[: len(part.cell.sloped)], reverse=d == 1,
                 )  # fmt: skip
+                out = ops.recurrent(**given)
                 sides.append(out[0])
                 h_last.append(out[1])
                 c_last.extend(out[2:])
@@ -274,7 +278,7 @@ class Recurrent(Module):
             raise ArgumentError(f"{owner}: expected eval mode for step() with dropout")
         if x.ndim != 2 or x.shape[1] != self.inputs:
             raise ShapeError(f"{owner}: expected x (n, {self.inputs}) in step(), got {x.shape}")
-        plain = all(row[0].fused and row[0].slope is None for row in self._parts) and self.zoneout == (0.0, 0.0)
+        plain = all(row[0].slope is None and not row[0].layer_norm for row in self._parts) and not any(self.zoneout)
         if plain and not is_recording():
             self._check_state(state, x.shape[0])
             h, c = (None, None) if state is None else state

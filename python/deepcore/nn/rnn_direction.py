@@ -1,4 +1,4 @@
-"""The weights of one recurrent layer in one direction, and the way its sequences go: the fused kernel or a loop."""
+"""The weights of one recurrent layer in one direction, and what is drawn for its calls in training."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from deepcore import ops, random
 from deepcore.nn.activation import Dropout
 from deepcore.nn.init import Initializer, initial
 from deepcore.nn.module import Module, Parameter
-from deepcore.ops.rnn import CELLS, PackedRecurrent, StepWeights, lengths_array, slopes_of
-from deepcore.ops.rnn_loop import Norms, StepOptions, recurrent_loop
+from deepcore.ops.rnn import CELLS, Norms, PackedRecurrent, StepWeights
 from deepcore.tensor import Tensor, full, tensor
 
 
@@ -29,7 +28,7 @@ class Direction(Module):
 
     def __init__(
         self, cell: str, inputs: int, hidden: int, *, bias: bool, peephole: bool, projection: int | None,
-        layer_norm: bool, refine: bool, init: str | Initializer, recurrent_init: str | Initializer,
+        layer_norm: bool, init: str | Initializer, recurrent_init: str | Initializer,
         slopes: tuple[float, ...] | None, generator: random.Generator,
     ) -> None:  # fmt: skip
         super().__init__()
@@ -44,11 +43,7 @@ class Direction(Module):
         self.peephole = Parameter(full((len(self.cell.peepholes), hidden), 0.0)) if peephole else None
         self.slope = None if slopes is None else Parameter(tensor(np.asarray(slopes, np.float32)))
         self.projection = Parameter(initial(init, (projection, hidden), generator)) if projection else None
-        if refine:
-            self.refine_weight = Parameter(initial(init, (hidden, inputs), generator))
-            self.refine_recurrent_weight = Parameter(initial(recurrent_init, (hidden, size), generator))
-            self.refine_bias = Parameter(full((hidden,), 0.0)) if bias else None
-        self.refine, self.layer_norm = refine, layer_norm
+        self.layer_norm = layer_norm
         if layer_norm:
             for name in self._normed():
                 width = hidden if name == "c" else gates * hidden
@@ -63,15 +58,10 @@ class Direction(Module):
     def _normed(self) -> tuple[str, ...]:
         return ("x", "h", "c") if self.cell.has_c else ("x", "h")
 
-    @property
-    def fused(self) -> bool:
-        """Whether the kernel has all that this layer does in inference."""
-        return self.projection is None and not self.layer_norm and not self.refine
-
     def step_weights(self) -> StepWeights:
         """For single steps outside the tape."""
         return StepWeights(
-            self.weight, self.recurrent_weight, self.bias, self.bias_h, self.peephole, self._packed
+            self.weight, self.recurrent_weight, self.bias, self.bias_h, self.peephole, self.projection, self._packed
         )  # fmt: skip
 
     def of_gates(self, values: Sequence[Any], other: Any) -> list[Any]:
@@ -79,45 +69,38 @@ class Direction(Module):
         given = dict(zip(self.cell.sloped, values, strict=True))
         return [given.get(g, other) for g in self.cell.gates]
 
-    def run(
+    def arguments(
         self, x: Tensor, h0: Tensor | None, c0: Tensor | None, draws: Draws,
         zoneout: tuple[float, float] = (0.0, 0.0), *, lengths: Sequence[int] | Tensor | None = None,
         gate: str = "sigmoid", slope: float | Sequence[float] = 1.0, reverse: bool = False,
-    ) -> tuple[Tensor, ...]:  # fmt: skip
-        """x (steps, batch, inputs) -> y, last h and, if any, last c. zoneout: shares in inference; training draws."""
+    ) -> dict[str, Any]:  # fmt: skip
+        """What `ops.recurrent` takes for x (steps, batch, inputs). zoneout: shares in inference; training draws."""
         w, u, bias, peephole = self._sloped(None if draws.weights is None else draws.weights(self.recurrent_weight))
-        drawn = draws.state is not None or draws.zoneout != (None, None)
-        if self.fused and not drawn and zoneout == (0.0, 0.0):
-            same = w is self.weight and u is self.recurrent_weight
-            result: tuple[Tensor, ...] = ops.recurrent(
-                x, w, u, bias, cell=self.name, bias_h=self.bias_h, peephole=peephole, h0=h0, c0=c0, lengths=lengths,
-                gate=gate, slope=slope, reverse=reverse,
-                packed=self._packed if same else None,
-            )  # fmt: skip
-            return result
         steps, batch = x.shape[:2]
         hidden, size = w.shape[0] // len(self.cell.gates), u.shape[1]
 
-        def ones(*shape: int) -> Tensor:
-            return full(shape, 1.0, x.dtype, device=x.device)
+        def drawn(draw: Dropout, *shape: int) -> Tensor:
+            mask: Tensor = draw(full(shape, 1.0, x.dtype, device=x.device))
+            return mask
 
-        keeping: list[float | Tensor] = list(zoneout)
+        kept: list[float | Tensor] = list(zoneout)
         for i, (draw, width) in enumerate(zip(draws.zoneout, (size, hidden), strict=True)):
             if draw is not None:
-                keeping[i] = ops.equal(draw(ones(steps, batch, width)), 0.0)
+                kept[i] = drawn(draw, steps, batch, width)
         norms = None
         if self.layer_norm:
             x_norm, h_norm, *c_norm = (
                 (self._parameters[f"gain_{n}"], self._parameters[f"shift_{n}"]) for n in self._normed()
             )
             norms = Norms(x_norm, h_norm, c_norm[0] if c_norm else None)
-        options = StepOptions(
-            self.name, gate, slopes_of("recurrent", self.cell, slope), self.bias_h, peephole, reverse,
-            lengths_array("recurrent", x, lengths), self.projection,
-            None if draws.state is None else draws.state(ones(batch, size)), (keeping[0], keeping[1]), norms,
-            (self.refine_weight, self.refine_recurrent_weight, self.refine_bias) if self.refine else None,
-        )  # fmt: skip
-        return recurrent_loop(x, w, u, bias, h0, c0, options)
+        same = w is self.weight and u is self.recurrent_weight
+        return {
+            "x": x, "w": w, "u": u, "bias": bias, "cell": self.name, "bias_h": self.bias_h, "peephole": peephole,
+            "projection": self.projection, "norms": norms, "h0": h0, "c0": c0, "lengths": lengths,
+            "h_mask": None if draws.state is None else drawn(draws.state, batch, size),
+            "zoneout": (kept[0], kept[1]), "gate": gate, "slope": slope, "reverse": reverse,
+            "packed": self._packed if same else None,
+        }  # fmt: skip
 
     def _sloped(self, dropped: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         """w, u, bias and peepholes; learned slopes scale the rows of their gates."""

@@ -1,8 +1,6 @@
 """Recurrent layers as a loop over steps in differentiable operations.
 
-What the fused kernel of `recurrent` is checked against and differentiated by where the backward pass is recorded, and
-the home of what the kernel does not have: projections, layer norm, dropout and zoneout inside of the recurrence,
-refined gates.
+What the fused kernel of `recurrent` is checked against, and differentiated by where the backward pass is recorded.
 """
 
 from __future__ import annotations
@@ -10,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from deepcore import _C
-from deepcore.ops.elementwise import hard_sigmoid, relu, sigmoid, step, tanh, where
+from deepcore.ops.elementwise import equal, hard_sigmoid, relu, sigmoid, step, tanh, where
 from deepcore.ops.matmul import linear, matmul
 from deepcore.ops.movement import narrow, stack, swap_axes
 from deepcore.ops.norm import layer_norm
@@ -38,6 +36,7 @@ CELLS: dict[str, Cell] = {
     "gru": Cell(4, ("r", "z", "n"), ("r", "z")),
     "gru_before": Cell(5, ("r", "z", "n"), ("r", "z")),
     "mgu": Cell(6, ("f", "n"), ("f",)),
+    "refined": Cell(7, ("f", "g", "o", "r"), ("f", "o"), ("f", "o"), True),
 }
 GATES = {"sigmoid": 0, "hard": 1, "binary": 2}
 
@@ -54,9 +53,8 @@ class StepOptions(NamedTuple):
     """A cell with all its options; tensors as in `recurrent`.
 
     projection: (projected, hidden): h is projection times the cell's output, and u is (gates hidden, projected).
-    h_mask: (batch, projected), multiplied into h' where it meets u. zoneout: for h and c the share of units that keep
-    their old value: a number, or masks (steps, batch, size) of 0 and 1, 1 to keep. refine: w, u and bias of the gate
-    that refines f of 'coupled'.
+    h_mask: (batch, projected), multiplied into h' where it meets u. zoneout: for h and c the share of the old value, a
+    number, or draws (steps, batch, size), 0 where it stays.
     """
 
     cell: str
@@ -70,13 +68,6 @@ class StepOptions(NamedTuple):
     h_mask: Tensor | None = None
     zoneout: tuple[float | Tensor, float | Tensor] = (0.0, 0.0)
     norms: Norms | None = None
-    refine: tuple[Tensor, Tensor, Tensor | None] | None = None
-
-    @property
-    def fused(self) -> bool:
-        """Whether the kernel of `recurrent` has all of them."""
-        extras = (self.projection, self.h_mask, self.norms, self.refine)
-        return all(a is None for a in extras) and not any(isinstance(p, Tensor) or p for p in self.zoneout)
 
 
 def _gate(kind: str, slope: float, z: Tensor) -> Tensor:
@@ -89,7 +80,7 @@ def _gate(kind: str, slope: float, z: Tensor) -> Tensor:
 
 def _kept(old: Tensor, new: Tensor, zoneout: float | Tensor, t: int) -> Tensor:
     if isinstance(zoneout, Tensor):
-        return where(zoneout[t], old, new)
+        return where(equal(zoneout[t], 0.0), old, new)
     return new if zoneout == 0.0 else zoneout * old + (1.0 - zoneout) * new
 
 
@@ -98,10 +89,7 @@ def recurrent_loop(
 ) -> tuple[Tensor, ...]:
     """x (steps, batch, inputs) -> y (steps, batch, size), last h (batch, size) and, for cells with one, last c.
 
-    size is that of the projection, or hidden. Formulas: `recurrent`. Projection: Sak et al., 2014. Layer norm of w x,
-    u h and c: Ba et al., 2016. h_mask: variational dropout (Gal and Ghahramani, 2016). Zoneout: Krueger et al., 2017.
-    Refined gates, f in place of which f^2 + r (2 f - 2 f^2) opens: Gu et al., 2020. With any of these, a sequence has
-    the same bits step by step.
+    size is that of the projection, or hidden. Formulas: `recurrent`.
     """
     cell = CELLS[o.cell]
     gates = len(cell.gates)
@@ -112,7 +100,11 @@ def recurrent_loop(
 
     h = zeros(size) if h0 is None else h0
     c = zeros(hidden) if c0 is None else c0
-    all_sums = linear(x, w, bias) if o.fused else None
+    if o.norms is None:
+        all_sums = linear(x, w, bias)
+    else:
+        all_sums = layer_norm(linear(x, w), *o.norms.x)
+        all_sums = all_sums if bias is None else all_sums + bias
     transposed = swap_axes(u, 0, 1)
     by_gate = {g: narrow(transposed, 1, i * hidden, hidden) for i, g in enumerate(cell.gates)}
 
@@ -127,13 +119,7 @@ def recurrent_loop(
     outputs: list[Tensor] = [h] * steps
     for s in range(steps):
         t = steps - 1 - s if o.reverse else s
-        if all_sums is not None:
-            sums = all_sums[t]
-        elif o.norms is None:
-            sums = linear(x[t], w, bias)
-        else:
-            sums = layer_norm(linear(x[t], w), *o.norms.x)
-            sums = sums if bias is None else sums + bias
+        sums = all_sums[t]
         z = {g: narrow(sums, 1, i * hidden, hidden) for i, g in enumerate(cell.gates)}
         before = h if o.h_mask is None else h * o.h_mask
         if o.norms is None:
@@ -146,10 +132,10 @@ def recurrent_loop(
             new_h = (tanh if o.cell == "tanh" else relu)(z["h"] + inner["h"])
         elif cell.has_c:
             f = opened(seen("f", c, z["f"] + inner["f"]), "f")
-            if o.refine is not None:
-                r = sigmoid(linear(x[t], o.refine[0], o.refine[2]) + matmul(before, swap_axes(o.refine[1], 0, 1)))
+            if o.cell == "refined":
+                r = sigmoid(z["r"] + inner["r"])
                 f = f * f + r * (2.0 * f - 2.0 * f * f)
-            i = 1.0 - f if o.cell == "coupled" else opened(seen("i", c, z["i"] + inner["i"]), "i")
+            i = 1.0 - f if "i" not in cell.gates else opened(seen("i", c, z["i"] + inner["i"]), "i")
             new_c = f * c + i * tanh(z["g"] + inner["g"])
             shown = new_c if o.norms is None or o.norms.c is None else layer_norm(new_c, *o.norms.c)
             new_h = opened(seen("o", new_c, z["o"] + inner["o"]), "o") * tanh(shown)

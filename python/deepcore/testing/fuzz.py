@@ -77,8 +77,8 @@ def _changed(rng: Rng, value: Any, kind: str, shape: Sequence[int]) -> Any:
         elif choice == 1:
             items.insert(i, items[i])
         else:
-            items[i] = _changed(rng, items[i], "int", shape)
-        return type(value)(items)
+            items[i] = _changed(rng, items[i], kind.split()[-1] if kind[0].isdigit() else "int", shape)
+        return value._make(items) if hasattr(value, "_make") else type(value)(items)
     return draw(rng, kind, shape)
 
 

@@ -27,6 +27,9 @@ ALLOWED = (Error, TypeError, ValueError, IndexError, BufferError)  # BufferError
 SKIPPED = {"cuda_properties", "from_cuda_pointer", "let_stream_wait", "measure_peak_flops", "measure_read_bandwidth",
            "select_isa", "set_num_threads", "wait_for_stream"}  # fmt: skip
 
+# Functions of many forms: how many good arguments are kept of them.
+MANY = {"ops.recurrent": 200, "_C.rnn": 200, "_C.rnn_grad": 200}
+
 Arguments = dict[str, Any]
 
 
@@ -47,10 +50,16 @@ class Target:
     may_raise: tuple[type[Exception], ...] = ALLOWED
 
 
+_FIXED = re.compile(r'Annotated\[Sequence\[(.+)\], "FixedSize\((\d+)\)"\]')
+
+
 def _kind_of(annotation: str) -> str:
     """The kind of a parameter from its annotation in deepcore.ops or from pybind11's text."""
     a = annotation.replace("deepcore._C.", "").replace("collections.abc.", "").replace("typing.", "")
     a = a.replace("SupportsInt | SupportsIndex", "int").replace("SupportsFloat | SupportsIndex", "float").strip()
+    fixed = _FIXED.match(a)
+    if fixed:  # '15 array?': as many of a kind
+        return f"{fixed[2]} {_kind_of(fixed[1])}"
     optional = " | None" in a
     a = a.replace(" | None", "")
     table = {
@@ -64,9 +73,8 @@ def _kind_of(annotation: str) -> str:
         "StepOptions": "step", "Units": "units", "tuple[int, int, int, int, int, bool]": "unit codes", "Hold": "hold",
         "Sequence[float]": "floats", "tuple[Tensor, Tensor, Tensor]": "three tensors",
         "numpy.ndarray": "ndarray", "float | Tensor": "float", "Sequence[int] | Tensor": "lengths",
-        "PackedRecurrent": "packed", "tuple[int, int, tuple[float, float, float], bool]": "cell codes",
-        "tuple[bool, bool, bool, bool, bool, bool, bool, bool]": "eight bools",
-        "tuple[Array, Array, Array, Array]": "four arrays",
+        "PackedRecurrent": "packed", "Norms": "norms", "tuple[float | Tensor, float | Tensor]": "zoneout",
+        "tuple[int, int, tuple[float, float, float], bool, tuple[float, float]]": "cell codes",
     }  # fmt: skip
     kind = table[a]
     return kind + "?" if optional and not kind.endswith("?") else kind
@@ -179,10 +187,10 @@ def _recorded_bindings(by_name: dict[str, Target], limit: int) -> Iterator[None]
 
     def wrap(target: Target, original: Callable[..., Any]) -> Callable[..., Any]:
         names = list(target.kinds)
-        needed = len(names) - len(target.defaults)
+        needed, most = len(names) - len(target.defaults), MANY.get(target.name, limit)
 
         def call(*args: Any) -> Any:
-            if len(target.seen) < limit and needed <= len(args) <= len(names) and all(map(_small, args)):
+            if len(target.seen) < most and needed <= len(args) <= len(names) and all(map(_small, args)):
                 target.seen.append(dict(zip(names, args)))
             return original(*args)
 
@@ -205,6 +213,13 @@ def _recorded_bindings(by_name: dict[str, Target], limit: int) -> Iterator[None]
             cell.cell_contents = value
 
 
+def _family(name: str) -> str:
+    """Cases that resemble each other: those of an operation; of recurrent layers those of a cell, alone or not."""
+    if name.startswith("recurrent/"):
+        return name.split()[0] + " around" * any(word in name for word in ("projection", "norm", "mask", "zoneout"))
+    return name.split("/")[0]
+
+
 def _observe(by_name: dict[str, Target], limit: int = 12) -> None:
     """Run the cases and their gradients, and note the arguments of every function on the way."""
     by_code = {getattr(ops, name).__code__: by_name["ops." + name] for name in ops.__all__}
@@ -217,7 +232,7 @@ def _observe(by_name: dict[str, Target], limit: int = 12) -> None:
             target = by_name["ops." + values["op"].name]
         elif "kernel" in values:  # and one less, greater, ...
             target = by_name["ops." + values["kernel"].__name__]
-        if len(target.seen) < limit and set(target.kinds) <= set(values):
+        if len(target.seen) < MANY.get(target.name, limit) and set(target.kinds) <= set(values):
             arguments = {n: values[n] for n in target.kinds}
             if all(map(_small, arguments.values())):
                 target.seen.append(arguments)
@@ -225,7 +240,7 @@ def _observe(by_name: dict[str, Target], limit: int = 12) -> None:
     met: dict[str, int] = {}
     with _recorded_bindings(by_name, limit):
         for case in all_cases():
-            family = case.name.split("/")[0]
+            family = _family(case.name)
             met[family] = met.get(family, 0) + 1
             arrays = case.inputs("float32")
             if met[family] > 12 or sum(a.size for a in arrays) > 2000:

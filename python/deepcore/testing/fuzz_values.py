@@ -10,7 +10,7 @@ import numpy as np
 from deepcore import _C
 from deepcore.errors import Error
 from deepcore.ops.rbm import KINDS, Hold, Units
-from deepcore.ops.rnn import PackedRecurrent
+from deepcore.ops.rnn import Norms, PackedRecurrent
 from deepcore.tensor import DTYPES, Tensor
 
 LARGEST = 9  # sizes of axes are drawn from 0..LARGEST
@@ -143,8 +143,13 @@ def draw(rng: Rng, kind: str, shape: Sequence[int]) -> Any:
         return Hold(*(draw(rng, "tensor?", shape) for _ in range(3)))
     if kind == "three tensors":
         return tuple(draw(rng, "tensor", shape) for _ in range(3))
-    if kind == "four arrays":
-        return tuple(draw(rng, k, shape) for k in ("array", "array", "array?", "array?"))
+    if kind == "norms":
+        return Norms(*(tuple(draw(rng, "tensor", shape[-1:]) for _ in range(2)) for _ in range(3)))
+    if kind == "zoneout":
+        return tuple(draw(rng, "tensor", shape) if rng.random() < 0.5 else draw_float(rng) for _ in range(2))
+    if kind[0].isdigit():
+        count, each = kind.split(maxsplit=1)
+        return tuple(draw(rng, each, shape) for _ in range(int(count)))
     if kind == "lengths":
         return draw(rng, "tensor", shape[1:2]) if rng.random() < 0.3 else _ints(rng)
     if kind == "step":
@@ -165,9 +170,10 @@ def _unit_codes(rng: Rng) -> tuple[int, int, int, int, int, bool]:
     return visible, draw_int(rng), hidden, draw_int(rng), choice, bool(rng.random() < 0.2)
 
 
-def _cell_codes(rng: Rng) -> tuple[int, int, tuple[float, float, float], bool]:
-    cell, gate = (int(rng.integers(n)) if rng.random() < 0.95 else draw_int(rng) for n in (7, 3))
-    return cell, gate, (draw_float(rng), draw_float(rng), draw_float(rng)), bool(rng.integers(2))
+def _cell_codes(rng: Rng) -> tuple[int, int, tuple[float, float, float], bool, tuple[float, float]]:
+    cell, gate = (int(rng.integers(n)) if rng.random() < 0.95 else draw_int(rng) for n in (8, 3))
+    slopes, shares = (draw_float(rng), draw_float(rng), draw_float(rng)), (draw_float(rng), draw_float(rng))
+    return cell, gate, slopes, bool(rng.integers(2)), shares
 
 
 def _dtype(rng: Rng) -> Any:
@@ -191,7 +197,6 @@ _SIMPLE: dict[str, Callable[[Rng], Any]] = {
     "units": _units,
     "unit codes": _unit_codes,
     "cell codes": _cell_codes,
-    "eight bools": lambda rng: tuple(bool(b) for b in rng.integers(0, 2, 8)),
     "packed": lambda rng: PackedRecurrent(),
     "floats": lambda rng: (
         sorted(rng.random(rng.integers(0, 5)).tolist())
