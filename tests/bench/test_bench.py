@@ -21,8 +21,15 @@ def test_names_are_unique_and_complete() -> None:
     cases = [c for found in families().values() for c in found]
     assert len({c.key for c in cases}) == len(cases)
     for case in cases:
-        assert {"deepcore", "numpy"} <= set(case.builders) <= set(LIBRARIES), case.key
+        assert {"deepcore"} <= set(case.builders) <= set(LIBRARIES), case.key
         assert all(case.family == f for f, found in families().items() if case in found)
+
+
+def test_what_numpy_does_not_time_it_checks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, name = tmp_path / "out.json", "rnn_around/LSTM 256, projection, fwd+bwd"
+    assert run.main([name, "--rounds", "1", "--seconds", "0.01", "--json", str(path)]) == 0
+    (row,) = json.loads(path.read_text())["results"]
+    assert row["seconds"] > 0 and "problems" not in row and set(row["times"]) == {"deepcore"}
 
 
 def test_json_and_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

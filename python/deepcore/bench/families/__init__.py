@@ -2,5 +2,5 @@
 
 ORDER = (
     "gemm", "linear", "conv", "pool", "norm", "loss", "dropout", "elementwise", "reduce", "overhead", "gibbs", "rbm",
-    "rnn", "training",
+    "rnn", "rnn_around", "training",
 )  # fmt: skip
