@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deepcore.cli.commands import actions_of, add_run_options, check_files
+from deepcore.cli.commands import actions_of, add_run_options, check_files, length_penalty_of
 from deepcore.errors import ArgumentError, DataError, counted
 
 Pixels = npt.NDArray[np.uint8]
@@ -55,7 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     predict.add_argument("model", help="file written by deepcore caption train")
     predict.add_argument("pictures", nargs="+", help="pictures, folders of them")
     predict.add_argument("--beam", type=int, help="captions that grow side by side; 1 is greedy (default: as trained)")
-    predict.add_argument("--length-penalty", type=float, metavar="A", help="the larger, the longer (default: 1)")
+    predict.add_argument("--length-penalty", type=length_penalty_of, metavar="A",
+                         help="exponent of the length penalty, or 'mean' (default: 1)")  # fmt: skip
     predict.add_argument("--top", type=int, default=1, metavar="N", help="captions to show (default: %(default)s)")
     predict.add_argument("--device", default=None, help="auto, cpu or cuda (default: as trained)")
     predict.add_argument("--json", action="store_true", help="one line of JSON per picture")

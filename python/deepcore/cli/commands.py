@@ -36,6 +36,16 @@ def add_run_options(train: argparse.ArgumentParser, *, output: str, report: str)
     train.add_argument("--json", action="store_true", help="print the result as one line of JSON")
 
 
+def length_penalty_of(text: str) -> float | str:
+    """The type of --length-penalty: a number, or 'mean'."""
+    if text == "mean":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number or 'mean', got {text!r}") from None
+
+
 def check_files(owner: str, resume: bool, checkpoint: str | None, *others: str | None) -> None:
     """Refuse, before a training, what would be lost after it.
 

@@ -7,7 +7,7 @@ import json
 import sys
 import time
 
-from deepcore.cli.commands import actions_of, add_run_options, check_files, write_text
+from deepcore.cli.commands import actions_of, add_run_options, check_files, length_penalty_of, write_text
 from deepcore.cli.language import read_text
 from deepcore.errors import ArgumentError, DataError
 
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--lr", type=float, default=3e-3, help="learning rate (default: %(default)s)")
     train.add_argument("--validation", type=float, default=0.1, metavar="SHARE", help="held out (default: %(default)s)")
     train.add_argument("--early-stopping", action="store_true", help="stop and restore the best weights")
-    _search(train, beam=1, length_penalty="1")
+    _search(train, beam=1, length_penalty=1.0)
     add_run_options(train, output="seq2seq.safetensors", report="the pairs held out")
     train.set_defaults(run=run_train)
 
@@ -59,10 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     predict.set_defaults(run=run_predict)
 
 
-def _search(parser: argparse.ArgumentParser, beam: int | None, length_penalty: str | None) -> None:
+def _search(parser: argparse.ArgumentParser, beam: int | None, length_penalty: float | None) -> None:
     own = "default: as trained" if beam is None else "default: %(default)s"
     parser.add_argument("--beam", type=int, default=beam, metavar="N", help=f"strings that are kept ({own})")
-    parser.add_argument("--length-penalty", default=length_penalty, metavar="A",
+    parser.add_argument("--length-penalty", type=length_penalty_of, default=length_penalty, metavar="A",
                         help=f"exponent of the length penalty, or 'mean' ({own})")  # fmt: skip
 
 
@@ -104,15 +104,6 @@ def _filled(name: str, lines: list[tuple[int, str]]) -> None:
             raise DataError(f"{name}, line {i}: expected a text, got an empty one")
 
 
-def _penalty(text: str) -> float | str:
-    if text == "mean":
-        return text
-    try:
-        return float(text)
-    except ValueError:
-        raise ArgumentError(f"seq2seq: expected --length-penalty a number or 'mean', got {text!r}") from None
-
-
 def run_train(options: argparse.Namespace) -> int:
     """Train on pairs, save, report; prints exact matches of the pairs held out."""
     from deepcore import data
@@ -137,7 +128,7 @@ def run_train(options: argparse.Namespace) -> int:
         bidirectional=not options.one_way, attention=None if options.attention == "none" else options.attention,
         input_feeding=options.input_feeding, dropout=options.dropout, scheduled_sampling=options.scheduled_sampling,
         final_teaching=options.final_teaching, beam=options.beam,
-        length_penalty=_penalty(options.length_penalty),  # type: ignore[arg-type]
+        length_penalty=options.length_penalty,
         learning_rate=options.lr, batch_size=options.batch_size, epochs=options.epochs, validation_fraction=0.0,
         early_stopping=options.early_stopping, max_seconds=options.max_seconds, random_state=options.seed,
         verbose=not options.quiet, device=options.device,
@@ -177,7 +168,7 @@ def run_predict(options: argparse.Namespace) -> int:
     beam = max(estimator.beam, options.best) if options.beam is None else options.beam
     if options.best > beam:
         raise ArgumentError(f"seq2seq predict: expected --best <= --beam {beam}, got {options.best}")
-    penalty = estimator.length_penalty if options.length_penalty is None else _penalty(options.length_penalty)
+    penalty = estimator.length_penalty if options.length_penalty is None else options.length_penalty
     sources = options.text
     name = "--text"
     if options.file is not None:
@@ -188,7 +179,7 @@ def run_predict(options: argparse.Namespace) -> int:
             raise DataError(f"{name}: expected at least one source, got none")
     _filled(name, _numbered(sources))
     lines = []
-    found = estimator.candidates(sources, beam=beam, length_penalty=penalty)  # type: ignore[arg-type]
+    found = estimator.candidates(sources, beam=beam, length_penalty=penalty)
     for source, candidates in zip(sources, found):
         best = candidates[: options.best]
         outputs = [c.output if isinstance(c.output, str) else " ".join(c.output) for c in best]

@@ -288,23 +288,14 @@ class Captioner(CaptionWriter):
         if self.encoder == "frozen" and checks is not None:
             checks = self._features(checks[0]), checks[1]
         task = self._task(truth)
-        callbacks: list[train.Callback] = [task, train.ExplodingLoss(len(self.vocabulary_), "Captioner", "token")]
-        if self.early_stopping:
-            callbacks.append(train.EarlyStopping(f"val_{self.monitor}", patience=self.patience,
-                                                 mode="min" if self.monitor == "loss" else "max"))  # fmt: skip
+        callbacks = [task, train.ExplodingLoss(len(self.vocabulary_), "Captioner", "token")]
         loader = self._loader(images, ids, seed=seed)
         held = None if checks is None else self._checks(checks, checks[1], np.arange(len(truth)))
-        self.trainer_ = train.Trainer(
-            self.model_, self._make_optimizer(), task, callbacks=callbacks, ema=self.ema,
-            schedule=make_schedule(self.schedule, len(loader) * int(self.epochs)),
-            progress="auto" if self.verbose else "off",
-        )  # fmt: skip
-        self.history_ = self.trainer_.history
-        self.trainer_.fit(loader, held, epochs=int(self.epochs), max_seconds=seconds, checkpoint=checkpoint,
-                          resume=resume)  # fmt: skip
-        self.history_ = self.trainer_.history
-        self.n_iter_ = len(self.history_)
-        self.model_.eval()
+        self._train_in(loader, held, task, callbacks, seconds, checkpoint, resume)
+
+    def _stopping(self) -> train.Callback:
+        mode = "min" if self.monitor == "loss" else "max"
+        return train.EarlyStopping(f"val_{self.monitor}", patience=self.patience, mode=mode)
 
     def partial_fit(self, X: Any, y: Any) -> Captioner:
         """One more epoch on these images and captions; the first call makes the vocabulary and the scale of pixels."""

@@ -134,20 +134,28 @@ class SupervisedEstimator(Estimator):
             checks = DataLoader(
                 held, max(int(self.batch_size), self._checked_together), prefetch=0, bucket_by=_lengths(held)
             )
+        self._train_in(loader, checks, self._task() if task is None else task, callbacks, self.max_seconds, checkpoint,
+                       resume)  # fmt: skip
+
+    def _train_in(
+        self, loader: DataLoader, checks: DataLoader | None, task: Task, callbacks: Sequence[train.Callback],
+        seconds: float | None, checkpoint: str | os.PathLike[str] | None, resume: bool,
+    ) -> None:  # fmt: skip
+        """Train the net in these batches."""
         watching = [*self._callbacks(), *callbacks]
         if self.early_stopping:
             if checks is None:
                 raise ArgumentError(
                     f"{type(self).__name__}: early_stopping needs validation data (validation_fraction > 0)"
                 )
-            watching.append(train.EarlyStopping(self._monitor(), patience=self.patience))
+            watching.append(self._stopping())
         self.trainer_ = train.Trainer(
-            self.model_, self._make_optimizer(), self._task() if task is None else task,
-            schedule=make_schedule(self.schedule, len(loader) * int(self.epochs)), callbacks=watching, ema=self.ema,
+            self.model_, self._make_optimizer(), task, callbacks=watching, ema=self.ema,
+            schedule=make_schedule(self.schedule, len(loader) * int(self.epochs)),
             progress="auto" if self.verbose else "off",
         )  # fmt: skip
         self.history_ = self.trainer_.history
-        self.trainer_.fit(loader, checks, epochs=int(self.epochs), max_seconds=self.max_seconds, checkpoint=checkpoint,
+        self.trainer_.fit(loader, checks, epochs=int(self.epochs), max_seconds=seconds, checkpoint=checkpoint,
                           resume=resume)  # fmt: skip
         self.history_ = self.trainer_.history
         self.n_iter_ = len(self.history_)
@@ -171,8 +179,8 @@ class SupervisedEstimator(Estimator):
         self.n_iter_ = len(self.history_)
         self.model_.eval()
 
-    def _monitor(self) -> str:
-        return "val_loss"
+    def _stopping(self) -> train.Callback:
+        return train.EarlyStopping("val_loss", patience=self.patience)
 
     def _outputs(self, x: Array) -> Array:
         """The net's outputs (n, k) in inference mode, in batches."""

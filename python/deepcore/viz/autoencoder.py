@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 import deepcore
 from deepcore.errors import DataError, ShapeError
+from deepcore.viz.classifier import training_facts
 from deepcore.viz.curves import histogram
 from deepcore.viz.images import _grid, _rgba
 from deepcore.viz.report import Report
@@ -103,7 +104,6 @@ def autoencoder_report(
     samples = np.asarray(x)
     codes = model.transform(samples)
     scores = model.anomaly_score(samples)
-    seconds = sum(r.get("seconds", 0.0) for r in model.history_)
     size = codes.shape[1]
     report = Report(
         title or "Autoencoder",
@@ -114,8 +114,7 @@ def autoencoder_report(
         {
             "Bound per sample" if model.variational else "Squared error": float(scores.mean()), "Code size": size,
             "Values per code entry": model.n_features_in_ / size,
-            "Parameters": sum(q.size for q in model.model_.parameters()), "Epochs": len(model.history_),
-            "Training time": f"{seconds:.1f} s", "Test samples": len(samples),
+            **training_facts(model), "Test samples": len(samples),
         }
     )  # fmt: skip
     hidden = ("samples_per_second", "clipped", "evaluations")

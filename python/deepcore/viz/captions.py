@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import deepcore
+from deepcore.viz.classifier import training_facts
 from deepcore.viz.report import Exhibit, Report
 
 if TYPE_CHECKING:
@@ -45,7 +46,6 @@ def caption_report(
         found["first caption of the nearest training picture"] = [model._words([[told[j][0]]])[0][0] for j in nearest]
     measured = {name: model._measured(truth, words) for name, words in found.items()}
     best = measured[searched]
-    seconds = sum(r.get("seconds", 0.0) for r in (*model.pretrain_history_, *model.history_))
     report = Report(
         title or "Captioner",
         f"{model._encoder['preset']}, {model.cell} {model.layers} x {model.hidden}, picture injected: {model.inject}; "
@@ -55,8 +55,7 @@ def caption_report(
         {
             "BLEU-4": round(best["bleu4"], 4), "CIDEr": round(best["cider"], 3),
             "Exact matches": f"{100 * best['exact']:.1f} %", "Vocabulary": len(model.vocabulary_),
-            "Parameters": sum(q.size for q in model.model_.parameters()), "Epochs": len(model.history_),
-            "Training time": f"{seconds:.1f} s", "Test pictures": len(images),
+            **training_facts(model), "Test pictures": len(images),
         }
     )  # fmt: skip
     if model.pretrain_history_:

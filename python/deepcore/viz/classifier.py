@@ -74,7 +74,7 @@ def _inside(report: Report, classifier: ImageClassifier, images: Any, truth: Any
 
 def training_facts(estimator: Any) -> dict[str, str | int]:
     """Parameters, epochs and training time of a fitted estimator, for the cards of its report."""
-    seconds = sum(r["seconds"] for r in estimator.history_)
+    seconds = sum(r.get("seconds", 0.0) for r in (*getattr(estimator, "pretrain_history_", ()), *estimator.history_))
     return {"Parameters": sum(q.size for q in estimator.model_.parameters()), "Epochs": len(estimator.history_),
             "Training time": f"{seconds:.1f} s"}  # fmt: skip
 

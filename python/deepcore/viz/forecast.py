@@ -13,6 +13,7 @@ import deepcore
 from deepcore.data import windows
 from deepcore.errors import ArgumentError, DataError, ShapeError
 from deepcore.models import naive_forecast
+from deepcore.viz.classifier import training_facts
 from deepcore.viz.report import Report
 from deepcore.viz.style import INK, MUTED, PALETTE, SMALL, new_figure, style_axes
 
@@ -131,7 +132,6 @@ def forecast_report(
     if season is not None:
         by_step["seasonal naive"] = naive_forecast(x, horizon, season) - truth
     step_errors = {name: np.abs(e / model.deviation_).mean((0, 2)) for name, e in by_step.items()}
-    seconds = sum(r.get("seconds", 0.0) for r in model.history_)
     report = Report(
         title or "Forecaster",
         f"{model.strategy} {model.cell}, {lookback} steps seen, {horizon} foretold, {series.shape[1]} "
@@ -141,8 +141,7 @@ def forecast_report(
         {
             "Squared error": float(np.mean(scaled**2)), "Absolute error": float(np.mean(np.abs(scaled))),
             "Naive, absolute": float(step_errors["naive"].mean()), "Windows": len(x),
-            "Parameters": sum(q.size for q in model.model_.parameters()), "Epochs": len(model.history_),
-            "Training time": f"{seconds:.1f} s",
+            **training_facts(model),
         }
     )  # fmt: skip
     hidden = ("samples_per_second", "clipped", "clipped_share", "grad_norm")

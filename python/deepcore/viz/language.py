@@ -12,6 +12,7 @@ from deepcore import explain
 from deepcore.autograd import no_grad
 from deepcore.ops.rnn import CELLS
 from deepcore.tensor import tensor
+from deepcore.viz.classifier import training_facts
 from deepcore.viz.curves import histogram
 from deepcore.viz.recurrent import gate_histograms, memory, memory_lengths, saturation
 from deepcore.viz.report import Report
@@ -32,7 +33,6 @@ def language_report(
     """Write the HTML page behind `LanguageModel.report`."""
     tokens = model.tokens(text)
     logs = model.log_probs(text)
-    seconds = sum(r.get("seconds", 0.0) for r in model.history_)
     size = len(model.vocabulary_)
     unit = "character" if model.level == "char" else "word"
     report = Report(
@@ -45,8 +45,7 @@ def language_report(
         cards["Bits per character"] = float(-logs.mean() / np.log(2))
     report.cards(
         {
-            **cards, "Parameters": sum(q.size for q in model.model_.parameters()), "Epochs": len(model.history_),
-            "Training time": f"{seconds:.1f} s", f"Test {unit}s": len(tokens),
+            **cards, **training_facts(model), f"Test {unit}s": len(tokens),
         }
     )  # fmt: skip
     if model.history_:
