@@ -85,9 +85,7 @@ struct BackwardSteps {
             moved(p.fed, i),
             moved(s.h_mask, i),
             moved(p.zoneout_h, i),
-            moved(p.zoneout_c, o),
-            nullptr,
-            nullptr};
+            moved(p.zoneout_c, o)};
   }
 
   // What the dz of a step give to the state before it, for one block of h: the parts of the product.
@@ -161,7 +159,7 @@ struct BackwardSteps {
             if (second) return rnn_backward_second<kCell, V>(lanes, options, at, sum);
           V g = rnn_grad_of_h(lanes, at, moved(p.g, r * H + unit + j), sum), old = V::zero();
           if (options.zoned_h) g = rnn_split(lanes, at.zoneout_h, options.mix_h, g, &old);
-          rnn_backward<kCell, V>(lanes, options, at, g, old);
+          rnn_backward<kCell, V>(lanes, options, at, g, old, RnnShown<V>{});
         });
       });
     }
@@ -208,7 +206,7 @@ struct BackwardSteps {
         for_lanes<T>(n, [&]<class V>(const auto& lanes, V, int64_t j) {
           const V g = lanes.load(sums + j);
           if (s.norm) return lanes.store(b.dout + r * H + unit + j, g);
-          rnn_backward<kCell, V>(lanes, options, cell(p, r, unit + j), g, V::zero());
+          rnn_backward<kCell, V>(lanes, options, cell(p, r, unit + j), g, V::zero(), RnnShown<V>{});
         });
       });
     }
@@ -243,10 +241,11 @@ struct BackwardSteps {
         row_pull(H, c, static_cast<const T*>(dshown), of_c, norm.gain_c, dc_shown);
       }
       for_lanes<T>(H, [&]<class V>(const auto& lanes, V, int64_t j) {
-        RnnGradAt<T> at = cell(p, r, j);
-        if (rnn_has_c(kCell)) at.squashed = squashed + j, at.dc_shown = dc_shown + j;
+        const RnnGradAt<T> at = cell(p, r, j);
+        RnnShown<V> shown{};
+        if constexpr (rnn_has_c(kCell)) shown = {lanes.load(squashed + j), lanes.load(dc_shown + j)};
         const V old = options.zoned_h && at.dh ? lanes.load(at.dh) : V::zero();
-        rnn_backward<kCell, V>(lanes, options, at, lanes.load(given + j), old);
+        rnn_backward<kCell, V>(lanes, options, at, lanes.load(given + j), old, shown);
       });
       const T* dz = p.dz + r * width;
       if (p.dextra) {  // what reaches U_n h' differs from what reaches (W x)_n

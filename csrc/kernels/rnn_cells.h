@@ -193,8 +193,12 @@ struct RnnGradAt {
   const T* mask;
   const T* zoneout_h;
   const T* zoneout_c;
-  const T* squashed;  // with norm of c: tanh of it, and what reaches c through it
-  const T* dc_shown;
+};
+
+// With norm of c: tanh of it, and what reaches c through it.
+template <class V>
+struct RnnShown {
+  V squashed, dc;
 };
 
 // Of g, the cotangent of a state, what stays for the fresh value; `old` is for the old one.
@@ -221,7 +225,8 @@ static DC_INLINE V rnn_grad_of_h(const A& a, const RnnGradAt<T>& at, const T* gi
 // two products: dz of the last gates only; rnn_backward_second follows, after the product of the last gate's dz with
 // U_n.
 template <RnnCell kCell, class V, class A, class T>
-static DC_INLINE void rnn_backward(const A& a, const RnnCellOptions<T>& o, const RnnGradAt<T>& at, V g, V old) {
+static DC_INLINE void rnn_backward(const A& a, const RnnCellOptions<T>& o, const RnnGradAt<T>& at, V g, V old,
+                                   const RnnShown<V>& shown) {
   const auto carry = [&](V v) {
     if (at.dh) a.store(at.dh, o.zoned_h ? v + old : v);
   };
@@ -237,11 +242,11 @@ static DC_INLINE void rnn_backward(const A& a, const RnnCellOptions<T>& o, const
     constexpr int kF = kCoupled ? 0 : 1, kG = kF + 1, kO = kF + 2;
     const auto hole = [&](int row) { return a.load(o.peephole + row * o.hidden + at.unit); };
     const V f = kept(kF), candidate = kept(kG), out = kept(kO), c_before = a.load(at.c_before);
-    const V squashed = at.squashed ? a.load(at.squashed) : gate_tanh(a.load(at.c));
+    const V squashed = o.shown ? shown.squashed : gate_tanh(a.load(at.c));
     const V dz_out = rnn_gate_grad<V>(o.gate, o.slope[kF + 1], out, g * squashed);
     V dc = a.load(at.dc), old_c = V::zero();
     if (o.zoned_c) dc = rnn_split(a, at.zoneout_c, o.mix_c, dc, &old_c);
-    dc = at.dc_shown ? dc + a.load(at.dc_shown) : fma(g * rnn_value(o.gate, out), fnma(squashed, squashed, one), dc);
+    dc = o.shown ? dc + shown.dc : fma(g * rnn_value(o.gate, out), fnma(squashed, squashed, one), dc);
     if (o.peephole) dc = fma(dz_out, hole(kF + 1), dc);
     V open = rnn_value(o.gate, f), df = dc * (kCoupled ? c_before - candidate : c_before);
     if constexpr (kCell == RnnCell::refined) {

@@ -107,15 +107,16 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(kRnnThreads, 4)
     const RowMoments<T> of_inner{stats[row], stats[row + all]}, of_c{stats[row + 2 * all], stats[row + 3 * all]};
     const T *given = (step.dh_of_cell ? step.dfresh : step.dout) + row * H, *c = moved(step.c, row * H);
     T sum = 0, sum_hat = 0;
-    const auto squash = [&](long long unit, Lane<T>* squashed) {
+    // The cotangent of c after its norm; tanh of that c in `squashed`.
+    const auto squash = [&](long long unit, Lane<T>& squashed) {
       const Lane<T> shown{fma_of(of_c.hat(c[unit]), norm.gain_c[unit], norm.shift_c[unit])}, g{given[unit]};
       const T* gates = step.gates + row * width + unit;
-      return rnn_backward_shown(numbers, options, gates, shown, g, squashed).value;
+      return rnn_backward_shown(numbers, options, gates, shown, g, &squashed).value;
     };
     if (options.shown)
       for (long long unit = thread_index().x; unit < H; unit += kRnnThreads) {
         Lane<T> squashed;
-        const T g = squash(unit, &squashed), weighted = g * norm.gain_c[unit];
+        const T g = squash(unit, squashed), weighted = g * norm.gain_c[unit];
         dshown[unit] = g;
         sum += weighted;
         sum_hat = fma_of(weighted, of_c.hat(c[unit]), sum_hat);
@@ -123,16 +124,14 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(kRnnThreads, 4)
     const RowPull<T> to_c(of_c, H, sum, sum_hat);
     sum = sum_hat = 0;
     for (long long unit = thread_index().x; unit < H; unit += kRnnThreads) {
-      RnnGradAt<T> at = step.at(row, unit);
-      Lane<T> squashed = Lane<T>::zero();
-      T dc = 0;
+      const RnnGradAt<T> at = step.at(row, unit);
+      RnnShown<Lane<T>> shown{};
       if (options.shown) {
-        squash(unit, &squashed);
-        dc = to_c(dshown[unit] * norm.gain_c[unit], c[unit]);
-        at.squashed = &squashed.value, at.dc_shown = &dc;
+        squash(unit, shown.squashed);
+        shown.dc = {to_c(dshown[unit] * norm.gain_c[unit], c[unit])};
       }
       const Lane<T> old{options.zoned_h && at.dh ? *at.dh : T(0)};
-      backward_cell(step, at, Lane<T>{given[unit]}, old);
+      backward_cell(step, at, Lane<T>{given[unit]}, old, shown);
       for (long long gate = 0; gate < width; gate += H) {
         const T weighted = of_gate(step, row, gate, unit) * norm.gain_h[gate + unit];
         sum += weighted;

@@ -176,9 +176,7 @@ struct BackwardStep {
             moved(fed, i),
             moved(of.h_mask, i),
             moved(of.zoneout_h, i),
-            moved(of.zoneout_c, o),
-            nullptr,
-            nullptr};
+            moved(of.zoneout_c, o)};
   }
   DC_DEVICE void pass(long long row, long long unit, T sum) const {
     const long long i = row * of.size + unit;
@@ -191,11 +189,12 @@ struct BackwardStep {
 };
 
 template <class T>
-DC_DEVICE void backward_cell(const BackwardStep<T>& s, const RnnGradAt<T>& at, Lane<T> g, Lane<T> old) {
+DC_DEVICE void backward_cell(const BackwardStep<T>& s, const RnnGradAt<T>& at, Lane<T> g, Lane<T> old,
+                             const RnnShown<Lane<T>>& shown) {
   switch (s.of.cell) {
 #define DC_CELL(name) \
   case RnnCell::name: \
-    return rnn_backward<RnnCell::name, Lane<T>>(Numbers<T>(), s.of.options, at, g, old);
+    return rnn_backward<RnnCell::name, Lane<T>>(Numbers<T>(), s.of.options, at, g, old, shown);
     DC_RNN_CELLS(DC_CELL)
 #undef DC_CELL
   }
@@ -244,7 +243,7 @@ DC_KERNEL void DC_LAUNCH_BOUNDS(kRnnThreads, sizeof(T) == sizeof(float) ? 3 : 1)
       step.dh[o] = old.value;
       return;
     }
-    backward_cell(step, at, g, old);
+    backward_cell(step, at, g, old, {});
   });
 }
 
