@@ -12,7 +12,7 @@ from deepcore import nn, ops, optim
 from deepcore.graph import CapturedStep
 from deepcore.ops.rnn import CELLS, PackedRecurrent, recurrent
 from tests.device.test_products_on_device import precision
-from tests.ops.test_rnn import AROUND, around
+from tests.ops.test_rnn import AROUND, around, at_step, first_sequence
 
 __all__ = ["precision"]  # a fixture
 
@@ -136,15 +136,11 @@ def test_what_stands_around_a_cell_has_the_same_bits_step_by_step_and_in_any_bat
                 np.testing.assert_allclose(a.numpy(), e.numpy(), rtol=1e-4, atol=1e-4)
             state = {name: given[name] for name in ("h0", "c0") if name in given}
             for t in range(4):
-                now = given | state | {"x": given["x"][t : t + 1]}
-                now["zoneout"] = tuple(z[t : t + 1] if isinstance(z, dc.Tensor) else z for z in given["zoneout"])
-                out, *rest = recurrent(**now)
+                out, *rest = recurrent(**at_step(given, t, state))
                 assert bits([out[0]]) == bits([y[t]]), f"step {t}"
                 state = dict(zip(state, rest, strict=True))
             assert bits(state.values()) == bits(last)
-            one = given | {"x": given["x"][:, :1]} | {n: given[n][:1] for n in ("h0", "c0", "h_mask") if n in given}
-            one["zoneout"] = tuple(z[:, :1] if isinstance(z, dc.Tensor) else z for z in given["zoneout"])
-            assert bits([recurrent(**one)[0]]) == bits([y[:, :1]])
+            assert bits([recurrent(**first_sequence(given))[0]]) == bits([y[:, :1]])
 
 
 def test_what_lies_beyond_a_sequence_is_not_read_back() -> None:

@@ -68,6 +68,19 @@ def around(
     return given
 
 
+def at_step(given: dict[str, Any], t: int, state: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of step t alone, from a state."""
+    zoneout = tuple(z[t : t + 1] if isinstance(z, dc.Tensor) else z for z in given["zoneout"])
+    return given | state | {"x": given["x"][t : t + 1], "zoneout": zoneout}
+
+
+def first_sequence(given: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of the first sequence alone."""
+    zoneout = tuple(z[:, :1] if isinstance(z, dc.Tensor) else z for z in given["zoneout"])
+    own = {name: given[name][:1] for name in ("h0", "c0", "h_mask") if name in given}
+    return given | own | {"x": given["x"][:, :1], "zoneout": zoneout}
+
+
 def with_threads(threads: int, f: Any) -> Any:
     before = dc.get_num_threads()
     dc.set_num_threads(threads)
@@ -144,16 +157,12 @@ def test_what_stands_around_a_cell_has_the_same_bits_step_by_step_and_with_packe
             y, *last = ops.recurrent(**given)
             state = {name: given[name] for name in ("h0", "c0") if name in given}
             for t in range(5):
-                now = given | state | {"x": given["x"][t : t + 1], "packed": packed if t % 2 else None}
-                now["zoneout"] = tuple(z[t : t + 1] if isinstance(z, dc.Tensor) else z for z in given["zoneout"])
-                out, *rest = ops.recurrent(**now)
+                out, *rest = ops.recurrent(**at_step(given, t, state), packed=packed if t % 2 else None)
                 assert np.array_equal(out.numpy()[0], y.numpy()[t])
                 state = dict(zip(state, rest, strict=True))
             for a, b in zip(state.values(), last, strict=True):
                 assert np.array_equal(a.numpy(), b.numpy())
-            one = given | {"x": given["x"][:, :1]} | {n: given[n][:1] for n in ("h0", "c0", "h_mask") if n in given}
-            one["zoneout"] = tuple(z[:, :1] if isinstance(z, dc.Tensor) else z for z in given["zoneout"])
-            assert np.array_equal(ops.recurrent(**one)[0].numpy()[:, 0], y.numpy()[:, 0])
+            assert np.array_equal(ops.recurrent(**first_sequence(given))[0].numpy()[:, 0], y.numpy()[:, 0])
 
 
 @pytest.mark.parametrize("cell", ["tanh", "lstm", "coupled", "gru"])

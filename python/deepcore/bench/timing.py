@@ -138,7 +138,7 @@ def measure(case: Case, workers: dict[str, Process], *, rounds: int, seconds: fl
     with tempfile.TemporaryDirectory() as folder:
         against = str(Path(folder) / "reference.npz")
         # numpy makes the reference, also of cases for which nobody would take its time.
-        asked = able if "numpy" in able or "numpy" not in workers else ["numpy", *able]
+        asked = [name for name in workers if name in able or name == "numpy"]
         for name in sorted(asked, key=lambda n: n != "numpy"):
             try:
                 workers[name].ask(do="prepare", case=case.key, seed=seed)

@@ -55,7 +55,7 @@ def caption_report(
         {
             "BLEU-4": round(best["bleu4"], 4), "CIDEr": round(best["cider"], 3),
             "Exact matches": f"{100 * best['exact']:.1f} %", "Vocabulary": len(model.vocabulary_),
-            **training_facts(model), "Test pictures": len(images),
+            **training_facts(model, model.pretrain_history_), "Test pictures": len(images),
         }
     )  # fmt: skip
     if model.pretrain_history_:

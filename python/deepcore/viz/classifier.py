@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,9 +73,12 @@ def _inside(report: Report, classifier: ImageClassifier, images: Any, truth: Any
                     "them.")  # fmt: skip
 
 
-def training_facts(estimator: Any) -> dict[str, str | int]:
-    """Parameters, epochs and training time of a fitted estimator, for the cards of its report."""
-    seconds = sum(r.get("seconds", 0.0) for r in (*getattr(estimator, "pretrain_history_", ()), *estimator.history_))
+def training_facts(estimator: Any, before: Sequence[dict[str, Any]] = ()) -> dict[str, str | int]:
+    """Parameters, epochs and training time of a fitted estimator, for the cards of its report.
+
+    before: the history of a training that came first; its time counts.
+    """
+    seconds = sum(r.get("seconds", 0.0) for r in (*before, *estimator.history_))
     return {"Parameters": sum(q.size for q in estimator.model_.parameters()), "Epochs": len(estimator.history_),
             "Training time": f"{seconds:.1f} s"}  # fmt: skip
 
